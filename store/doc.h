@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * What Boda must know of a document, read from its JSON text without building it in memory (yajl):
+ * the text itself is never written anew, so a document arrives as it was recorded, byte for byte.
+ */
+#ifndef BODA_STORE_DOC_H
+#define BODA_STORE_DOC_H
+
+#include "store/revs.h"
+
+#define DOC_WORD_BYTES 65
+
+struct doc {
+    char id[DOC_ID_BYTES];
+    char rev[DOC_REV_BYTES];
+    char type[DOC_WORD_BYTES];         /* the string `type`, cut; "" if none */
+    char contact_type[DOC_WORD_BYTES]; /* the string `contact_type`, cut; "" if none */
+    bool deleted;                      /* `_deleted` is true */
+    bool purged;                       /* has the member `purged` */
+    bool has_form;                     /* has the member `form` */
+    bool has_revisions;                /* has the member `_revisions` */
+    unsigned members;                  /* how many members the object has */
+};
+
+/* Read one document of SIZE bytes (an object; JSON as RFC 8259, UTF-8, nested at most 500 deep).
+ * ERROR_FAILED with yajl's or our words if it is none, or has no string `_id`, or an `_id` that is
+ * too long.  A missing `_rev` leaves rev "". */
+int doc_read(const char *json, size_t size, struct doc *doc, struct error *error);
+
+/* A contact (person or place): replayed ahead of the documents that name it. */
+bool doc_is_contact(const struct doc *doc);
+
+/* Documents that CHT never sends up (docs/cht.md): types form, translations, ui-extension; ids
+ * resources, branding, service-worker-meta, zscore-charts, settings, partners, extension-libs;
+ * `_design/` documents; purge stubs (exactly _id, _rev, _deleted, purged [and _revisions]). */
+bool doc_never_goes_up(const struct doc *doc);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * Receipts (docs/batch.md, "Receipts"): a batch of kind `receipt` in which a destination tells a
+ * source which batches of its streams are applied, and which documents were refused.  Receipts are
+ * cumulative: a later one makes up for a lost one.
+ */
+#ifndef BODA_STORE_RECEIPT_H
+#define BODA_STORE_RECEIPT_H
+
+#include "store/batch.h"
+
+/* Make a receipt for the streams of SOURCE ("t1", or SERVER_NAME) that have come to this store, as
+ * the next batch of our own stream FROM -> SOURCE, sealed to RECIPIENT, and add it as held, in the
+ * caller's transaction; clears that it is due.  Open refusals are listed, the first 5,000 of them;
+ * at most 500 runs a stream.  1 made, 0 nothing to tell, -1. */
+int receipt_make(struct store *store, const struct identity *signer, const char *source,
+                 X509 *recipient, struct error *error);
+
+/* Apply an opened receipt in the caller's transaction: free what it proves applied, replace the
+ * refusals that this source of receipts told before, unless a later receipt was applied already;
+ * mark the receipt batch itself applied.  A malformed line fails the whole receipt (-1, nothing
+ * used).  *FREED counts the batches freed. */
+int receipt_apply(struct store *store, const struct opened_batch *receipt,
+                  const struct label *label, uint64_t *freed, struct error *error);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * Streams: the batches of one source and epoch to one destination, numbered from 1 without gaps.
+ */
+#ifndef BODA_STORE_STREAMS_H
+#define BODA_STORE_STREAMS_H
+
+#include "store/batches.h"
+
+/* The next seq of this store's own stream (station, epoch) to TO, counted up in this transaction:
+ * a rollback gives it back.  As the source is "server" for a dock, FROM is given. */
+int streams_next_seq(struct store *store, const char *from, const char *to, uint64_t *seq,
+                     struct error *error);
+
+/* One stream that has come to this station. */
+struct stream {
+    char from[STORE_NAME_BYTES];
+    char to[STORE_NAME_BYTES];
+    char epoch[STORE_EPOCH_BYTES];
+    uint64_t highest;    /* highest seq seen */
+    uint64_t contiguous; /* every seq up to it is applied */
+    uint64_t applied;    /* how many are applied */
+    uint64_t waiting;    /* how many are held or aside */
+    char oldest_waiting[32]; /* wall-clock text when the oldest of those came; "" if none */
+};
+int streams_each(struct store *store, int (*show)(const struct stream *stream, void *context),
+                 void *context, struct error *error);
+
+/* A run of applied batches of a stream, with a digest of their ids: SHA-256 over the ids of seq
+ * first..last in order.  The source compares it with its own, so that a receipt never frees a batch
+ * that has only the number of an applied one. */
+struct stream_run {
+    uint64_t first, last;
+    unsigned char digest[32];
+};
+
+/* Calls SHOW for each run of applied batches of the stream, at most MOST runs, lowest first. */
+int streams_applied_runs(struct store *store, const char *from, const char *epoch, const char *to,
+                         unsigned most,
+                         int (*show)(const struct stream_run *run, void *context), void *context,
+                         struct error *error);
+
+/* At the source: RUN of our stream (FROM, EPOCH, TO) is applied at its destination.  Frees those
+ * batches (state applied, bytes gone) if the digest fits ours; *FREED counts them.  A run that does
+ * not fit or that we do not have whole frees nothing and is logged. */
+int streams_receipted(struct store *store, const char *from, const char *epoch, const char *to,
+                      const struct stream_run *run, uint64_t *freed, struct error *error);
+
+/* Whether a receipt is due to the source FROM: set when something of its was applied or refused, or
+ * when it handed over again what was applied long ago; cleared when the receipt is made. */
+int streams_set_due(struct store *store, const char *from, bool due, struct error *error);
+int streams_next_due(struct store *store, const char *after, char from[STORE_NAME_BYTES],
+                     struct error *error); /* 1 found, 0 no more, -1 */
+
+#endif
