@@ -28,7 +28,7 @@ struct label {
     char from[STORE_NAME_BYTES];
     char to[STORE_NAME_BYTES];
     char epoch[STORE_EPOCH_BYTES];
-    uint64_t seq;  /* from 1; below 2^53 */
+    uint64_t seq;  /* from 1, below 2^53; 0: unnumbered (receipts: a later one makes up for it) */
     uint64_t size; /* bytes, 1..BATCH_MAX_BYTES */
 };
 
@@ -94,6 +94,13 @@ int batches_apply(struct store *store, const struct label *label, bool keep_byte
                   struct error *error);
 int batches_drop_bytes(struct store *store, const unsigned char *id, struct error *error);
 
+/* A fleeting batch (a receipt) needs no receipt itself: it counts as applied at its source, and its
+ * bytes go, as soon as a courier has stored it; a later one makes up for it when that courier is lost.
+ * batches_set_fleeting: at the source, when it is made.  batches_handed_over: at whoever offered it,
+ * when the peer has stored it; notes that it was handed over (for status), and frees a fleeting one. */
+int batches_set_fleeting(struct store *store, const unsigned char *id, struct error *error);
+int batches_handed_over(struct store *store, const unsigned char *id, struct error *error);
+
 /* A selection of batches; NULL or empty members select all. */
 struct batch_filter {
     const char *from;
@@ -118,6 +125,7 @@ int batches_is_at(struct store *store, int64_t position, const unsigned char *id
 struct batch_counts {
     uint64_t partial, held, aside, applied; /* batches */
     uint64_t held_bytes;                    /* bytes that are here, in whatever state */
+    uint64_t handed_over;                   /* held here, and stored by a courier at least once */
 };
 int batches_count(struct store *store, const struct batch_filter *filter /* state ignored */,
                   struct batch_counts *counts, struct error *error);

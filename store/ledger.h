@@ -21,10 +21,12 @@ struct refusal {
     char db[DOC_DB_BYTES], id[DOC_ID_BYTES], rev[DOC_REV_BYTES];
     char error[LEDGER_WORDS_BYTES];  /* the server's error word: forbidden, bad_request, ... */
     char reason[LEDGER_WORDS_BYTES]; /* the server's reason, or "" */
-    bool retry;                      /* the administrator asked for another try */
+    bool retry;                      /* to be tried again: at the end of this run, or at the
+                                      * administrator's word */
 };
 
-/* Record a refusal; the same (from, db, id, rev) again replaces its words and clears retry. */
+/* Record a refusal; the same (from, db, id, rev) again replaces its words and its
+ * retry mark.  A first refusal is recorded with retry set: it is tried once more after the rest. */
 int ledger_refuse(struct store *store, const struct refusal *refusal, struct error *error);
 
 /* The document was taken after all, or the administrator lets it go: drop it from the ledger.

@@ -2,16 +2,17 @@
  *
  * Receipts (docs/batch.md, "Receipts"): a batch of kind `receipt` in which a destination tells a
  * source which batches of its streams are applied, and which documents were refused.  Receipts are
- * cumulative: a later one makes up for a lost one.
+ * cumulative: a later one makes up for a lost one.  They are unnumbered and fleeting
+ * (store/batches.h).
  */
 #ifndef BODA_STORE_RECEIPT_H
 #define BODA_STORE_RECEIPT_H
 
 #include "store/batch.h"
 
-/* Make a receipt for the streams of SOURCE ("t1", or SERVER_NAME) that have come to this store, as
- * the next batch of our own stream FROM -> SOURCE, sealed to RECIPIENT, and add it as held, in the
- * caller's transaction; clears that it is due.  Open refusals are listed, the first 5,000 of them;
+/* Make a receipt for the streams of SOURCE ("t1", or SERVER_NAME) that have come to this store, as an
+ * unnumbered, fleeting batch sealed to RECIPIENT, and add it as held, in the caller's transaction;
+ * clears that it is due; an earlier receipt to SOURCE that is still held here counts as applied.  Open refusals are listed, the first 5,000 of them;
  * at most 500 runs a stream.  1 made, 0 nothing to tell, -1. */
 int receipt_make(struct store *store, const struct identity *signer, const char *source,
                  X509 *recipient, struct error *error);

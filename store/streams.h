@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later
  *
  * Streams: the batches of one source and epoch to one destination, numbered from 1 without gaps.
+ * Unnumbered batches (seq 0) belong to none.
  */
 #ifndef BODA_STORE_STREAMS_H
 #define BODA_STORE_STREAMS_H
@@ -11,6 +12,15 @@
  * a rollback gives it back.  As the source is "server" for a dock, FROM is given. */
 int streams_next_seq(struct store *store, const char *from, const char *to, uint64_t *seq,
                      struct error *error);
+
+/* The number of this store's next receipt to TO, counted up in this transaction.  Receipts are
+ * unnumbered batches (seq 0); this number, within them, says which of two is the later. */
+int streams_next_receipt(struct store *store, const char *to, uint64_t *number,
+                         struct error *error);
+
+/* 1 if receipt NUMBER of (FROM, EPOCH) is later than those applied before; it is then remembered. */
+int streams_later_receipt(struct store *store, const char *from, const char *epoch,
+                          uint64_t number, struct error *error);
 
 /* One stream that has come to this station. */
 struct stream {

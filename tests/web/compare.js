@@ -26,9 +26,13 @@ async function leavesOf(db) {
 
 // The bodies of the given [id, rev] pairs, as a Map of 'id rev' to the document with _revisions.
 async function bodiesOf(db, pairs) {
-    const { results } = await db.bulkGet({ docs: pairs.map(([id, rev]) => ({ id, rev })), revs: true });
-    const found = results.flatMap((r) => r.docs).filter((d) => d.ok).map((d) => d.ok);
-    return new Map(found.map((doc) => [`${doc._id} ${doc._rev}`, doc]));
+    const found = new Map();
+    for (let at = 0; at < pairs.length; at += BATCH_LEAVES) {
+        const docs = pairs.slice(at, at + BATCH_LEAVES).map(([id, rev]) => ({ id, rev }));
+        const { results } = await db.bulkGet({ docs, revs: true });
+        results.flatMap((r) => r.docs).forEach(({ ok }) => ok && found.set(`${ok._id} ${ok._rev}`, ok));
+    }
+    return found;
 }
 
 const ancestors = ({ _revisions: { start, ids } }) => ids.map((hash, i) => `${start - i}-${hash}`);
@@ -142,6 +146,7 @@ async function main() {
         console.error('usage: compare.js --db DIR [--db DIR ...] --server URL/medic [--ignore-never-up] [--subset] [--json]');
         process.exit(2);
     }
+    process.exitCode = 1;
     const dbs = v.db.map((dir) => new PouchDB(dir));
     const result = await compare(dbs, new PouchDB(v.server, { skip_setup: true }),
         { ignoreNeverUp: v['ignore-never-up'], subset: v.subset });
