@@ -12,6 +12,8 @@
 
 #define FRAME_HEADER_BYTES 6
 #define FRAME_PAYLOAD_MAX_BYTES (1u << 20)
+#define FRAME_JSON_MAX_BYTES (192u << 10) /* parsed JSON takes up to 50 times its bytes */
+#define FRAME_JSON_DEPTH 8
 
 enum frame_type {
     FRAME_HELLO = 0x01,
@@ -48,10 +50,16 @@ int frame_decode(const unsigned char *bytes, size_t size, struct frame *frame, s
 int frame_encode(struct buffer *out, uint8_t type, uint8_t flags, const void *payload, size_t size,
                  struct error *error);
 
+/* The same without a copy: room for a payload of SIZE bytes behind OUT's, or NULL; the caller fills
+ * it and calls frame_commit, with that size or a smaller one. */
+unsigned char *frame_reserve(struct buffer *out, size_t size, struct error *error);
+void frame_commit(struct buffer *out, uint8_t type, uint8_t flags, size_t size);
+
 /* Append a control frame with the JSON VALUE, whose reference is taken (NULL: out of memory). */
 int frame_encode_json(struct buffer *out, uint8_t type, json_t *value, struct error *error);
 
-/* The JSON object of a control frame, nested at most 8 deep; a new reference, or NULL with
+/* The JSON object of a control frame, nested at most FRAME_JSON_DEPTH deep, of at most
+ * FRAME_JSON_MAX_BYTES; a new reference, or NULL with
  * ERROR_CORRUPT. */
 json_t *frame_json(const struct frame *frame, struct error *error);
 
