@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+#
+#   make                 build the programs into build/gcc/bin
+#   make setup           install what packages.txt and tests/web name; touches nothing when all is there
+#   make demo            set up, build, show a whole journey (DOCS= how many documents, SERVER= a real server's URL)
+#   make test            set up, then everything tests/run.sh finds (T=word: only tests whose name has it)
+#   make lint            the part of the tests that only reads the source
+#   make fuzz            fuzz every target for SECONDS_EACH=60 seconds (T=word: only those)
+#   make bench           measurements
+#   make test-fresh      in a fresh Debian root: RUN='make demo' (root only; finds install steps the host hides)
+#   make install         programs and man pages below DESTDIR and PREFIX; uninstall takes them away
+#   make build/gcc/tests/unit/foo_test LIBS='store base'      one unit test, without the rooms it does not need
+#
+# FLAVOUR= gcc (default), clang, san (ASan and UBSan), fuzz. V=1 shows whole commands. A new .c file in a room, in
+# tests/unit or in tests/fuzz needs no change here.
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+PKG_CONFIG ?= pkg-config
+FLAVOUR ?= gcc
+BUILD ?= build
+O = $(BUILD)/$(FLAVOUR)
+
+# ---- what is built from what -------------------------------------------------------------------------------------------
+# A library's name and its folder; a folder's main.c stays out, so that unit tests can link the rest.
+LIBS = courier tablet dock boda host link store base
+DIR_base = base
+DIR_store = store
+DIR_link = link
+DIR_host = host
+DIR_courier = gadget
+DIR_tablet = host/tablet
+DIR_dock = host/dock
+DIR_boda = host/boda
+
+# A program's name and its libraries; the first one's folder has its main.c.
+LIBS_boda-courier = courier link store base
+LIBS_boda-tablet = tablet host link store base
+LIBS_boda-dock = dock host link store base
+LIBS_boda = boda link store base
+PROGRAMS = $(foreach p,boda boda-courier boda-dock boda-tablet,$(if $(wildcard $(call main,$p)),$p))
+
+PACKAGES = openssl sqlite3 jansson yajl libzstd libmicrohttpd libcurl inih
+TEST_PACKAGES = cmocka
+
+main = $(DIR_$(firstword $(LIBS_$1)))/main.c
+objects = $(patsubst %.c,$(O)/%.o,$1)
+lib_objects = $(call objects,$(filter-out %/main.c,$(wildcard $(DIR_$1)/*.c)))
+archives = $(patsubst %,$(O)/lib%.a,$1)
+
+MAINS = $(call objects,$(foreach p,$(PROGRAMS),$(call main,$p)))
+SUPPORT = $(call objects,$(wildcard tests/unit/support/*.c))
+UNIT = $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*_test.c))
+FUZZ = $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/*_fuzz.c))
+OBJECTS = $(foreach l,$(LIBS),$(call lib_objects,$l)) $(MAINS) $(SUPPORT) $(addsuffix .o,$(UNIT) $(FUZZ))
+
+# ---- flags -------------------------------------------------------------------------------------------------------------
+WARNINGS = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wconversion -Wpointer-arith -Werror
+HARDENING = -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
+SANITIZERS = -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+CC_gcc = gcc
+CC_clang = clang
+CC_san = clang
+CC_fuzz = clang
+# A message cut short at the end of its buffer is meant: where a cut would matter, snprintf's result is checked.
+CFLAGS_gcc = -O2 -g $(HARDENING) -Wno-format-truncation
+CFLAGS_clang = -O2 -g $(HARDENING)
+CFLAGS_san = -O1 -g $(SANITIZERS)
+CFLAGS_fuzz = -O1 -g $(SANITIZERS) -fsanitize=fuzzer-no-link
+LDFLAGS_gcc = -pie -Wl,-z,relro,-z,now
+LDFLAGS_clang = $(LDFLAGS_gcc)
+LDFLAGS_san = $(SANITIZERS)
+LDFLAGS_fuzz = $(SANITIZERS)
+
+CC = $(or $(CC_$(FLAVOUR)),$(error FLAVOUR=$(FLAVOUR): is none of gcc, clang, san, fuzz))
+# Asked of pkg-config once, and only when something is compiled: make setup must work without it.
+pkg = $(or $(shell $(PKG_CONFIG) $1),$(error pkg-config $1 failed: run make setup))
+PKG_LIBS = $(eval PKG_LIBS := $(call pkg,--libs $(PACKAGES)))$(PKG_LIBS)
+PKG_TEST_LIBS = $(eval PKG_TEST_LIBS := $(call pkg,--libs $(TEST_PACKAGES)))$(PKG_TEST_LIBS)
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES)))$(PKG_CFLAGS)
+
+COMPILE = $(CC) -std=c17 -D_GNU_SOURCE $(WARNINGS) -I. -pthread $(CFLAGS_$(FLAVOUR)) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+LINK = $(CC) -pthread $(CFLAGS_$(FLAVOUR)) $(LDFLAGS_$(FLAVOUR)) $(CFLAGS) $(LDFLAGS) -Wl,--as-needed
+ours = -Wl,--start-group $(filter %.a,$1) -Wl,--end-group
+
+# ---- rules -------------------------------------------------------------------------------------------------------------
+ifeq ($(V),1)
+run = $2
+else
+run = @printf '  %-5s %s\n' $1 $@; $2
+endif
+
+.PHONY: all programs unit fuzzers everything setup demo test test-fresh lint bench fuzz clean install uninstall \
+        print-flags FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SUFFIXES:
+
+all: programs
+programs: $(addprefix $(O)/bin/,$(PROGRAMS))
+unit: $(UNIT)
+fuzzers: $(FUZZ)
+everything: programs unit
+
+# The rules below add the prerequisites of each archive and program.
+$(O)/%.o: %.c $(O)/compile.flags
+	@mkdir -p $(@D)
+	$(call run,CC,$(COMPILE) -MMD -MP -c -o $@ $<)
+
+$(O)/lib%.a: $(O)/lib%.members
+	$(call run,AR,rm -f $@ && $(AR) rcs $@ $(filter %.o,$^))
+
+$(O)/bin/%: $(O)/compile.flags
+	@mkdir -p $(@D)
+	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS))
+
+$(O)/tests/unit/%_test: $(O)/tests/unit/%_test.o $(SUPPORT) $(call archives,$(LIBS))
+	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS) $(PKG_TEST_LIBS))
+
+$(O)/tests/fuzz/%_fuzz: $(O)/tests/fuzz/%_fuzz.o $(call archives,$(LIBS))
+	$(call run,LD,$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS))
+
+# Files that change only when their text does: other flags, or a source file that is gone, rebuild what they should.
+define keep_text
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$1)' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$1)' >$@
+endef
+$(O)/compile.flags: FORCE
+	$(call keep_text,$(COMPILE) $(LINK) $(PKG_LIBS))
+$(O)/lib%.members: FORCE
+	$(call keep_text,$(call lib_objects,$*))
+
+$(foreach l,$(LIBS),$(eval $(O)/lib$l.a: $(call lib_objects,$l)))
+$(foreach p,$(PROGRAMS),$(eval $(O)/bin/$p: $(call objects,$(call main,$p)) $(call archives,$(LIBS_$p))))
+-include $(OBJECTS:.o=.d)
+
+# What tests/lint/*.sh compile with.
+print-flags:
+	@printf '%s\n' '$(filter-out -Werror,$(wordlist 2,99,$(COMPILE)))'
+
+# ---- set-up, tests, demo: each script says what it does -------------------------------------------------------------------
+setup:
+	@./setup.sh
+
+demo: setup
+	@$(MAKE) --no-print-directory all
+	@DOCS='$(DOCS)' SERVER='$(SERVER)' BIN='$(abspath $(O)/bin)' tests/web/demo.sh
+
+test: setup
+	@T='$(T)' tests/run.sh
+
+lint:
+	@T=lint/ tests/run.sh
+
+bench: setup
+	@$(MAKE) --no-print-directory all
+	@BIN='$(abspath $(O)/bin)' tests/bench/run.sh
+
+fuzz: setup
+	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzzers
+	@T='$(T)' tests/fuzz.sh
+
+test-fresh:
+	@tests/fresh-root.sh
+
+clean:
+	rm -rf $(BUILD)
+
+install: all
+	install -d $(DESTDIR)$(BINDIR)
+	$(if $(PROGRAMS),install -m 0755 $(addprefix $(O)/bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR))
+	set -e; for page in $(wildcard docs/*.[158]); do \
+	    install -D -m 0644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS))
+	set -e; for page in $(wildcard docs/*.[158]); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
