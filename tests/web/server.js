@@ -6,7 +6,7 @@
  *
  *   node server.js --port N [--kind cht|couchdb] [--users FILE] [--store DIR] [--db medic] [--control] [--cert FILE --key FILE]
  *
- * --port 0 takes a free one; the line 'listening URL' tells when it is ready. Without --store the documents are gone at the end.
+ * --port 0 takes a free one; the line 'listening URL' tells when it is ready. Without --store the documents are in memory.
  * --kind couchdb has no filter and none of CHT's oddities. --control adds POST /_test/fault, POST /_test/reset, GET /_test/stats
  * and POST /_test/expire (ends all sessions).
  */
@@ -15,11 +15,10 @@ const crypto = require('crypto');
 const fs = require('fs');
 const http = require('http');
 const https = require('https');
-const os = require('os');
 const path = require('path');
 const zlib = require('zlib');
 const { parseArgs, promisify } = require('util');
-const PouchDB = require('pouchdb');
+const PouchDB = require('pouchdb').plugin(require('pouchdb-adapter-memory'));
 const expressPouchDB = require('express-pouchdb');
 const { Accounts, readUsers } = require('./accounts');
 const { Faults, Stats } = require('./faults');
@@ -92,12 +91,12 @@ class Front {
         this.faults = new Faults();
         this.stats = new Stats();
         this.lineage = new Lineage();
-        this.names = new Set(fs.readdirSync(dir));
-        this.Pouch = PouchDB.defaults({ prefix: dir + path.sep });
+        this.names = new Set(dir ? fs.readdirSync(dir) : []);
+        this.Pouch = PouchDB.defaults(dir ? { prefix: dir + path.sep } : { adapter: 'memory' });
         this.Pouch.allDbs = (done) => (done ? done(null, [...this.names]) : Promise.resolve([...this.names]));
         this.Pouch.setMaxListeners(0);
         this.app = expressPouchDB(this.Pouch, { mode: 'minimumForPouchDB' });
-        this.uuid = crypto.createHash('md5').update(path.resolve(dir)).digest('hex');
+        this.uuid = dir ? crypto.createHash('md5').update(path.resolve(dir)).digest('hex') : crypto.randomBytes(16).toString('hex');
     }
 
     async open() {
@@ -297,9 +296,10 @@ async function main() {
     const { values: v } = parseArgs({ options: { port: { type: 'string', default: '0' }, kind: { type: 'string', default: 'cht' },
         users: { type: 'string' }, store: { type: 'string' }, db: { type: 'string', default: 'medic' },
         control: { type: 'boolean', default: false }, cert: { type: 'string' }, key: { type: 'string' } } });
-    const dir = v.store || fs.mkdtempSync(path.join(os.tmpdir(), 'boda-server-'));
-    fs.mkdirSync(dir, { recursive: true });
-    const front = new Front({ ...v, dir, users: v.users ? readUsers(v.users) : [] });
+    if (v.store) {
+        fs.mkdirSync(v.store, { recursive: true });
+    }
+    const front = new Front({ ...v, dir: v.store, users: v.users ? readUsers(v.users) : [] });
     await front.open();
 
     const tls = v.cert && { cert: fs.readFileSync(v.cert), key: fs.readFileSync(v.key) };
@@ -314,12 +314,7 @@ async function main() {
         console.log(`listening ${tls ? 'https' : 'http'}://127.0.0.1:${server.address().port}`);
     });
     for (const signal of ['SIGTERM', 'SIGINT']) {
-        process.on(signal, () => {
-            if (!v.store) {
-                fs.rmSync(dir, { recursive: true, force: true });
-            }
-            process.exit(0);
-        });
+        process.on(signal, () => process.exit(0));
     }
 }
 
