@@ -12,6 +12,7 @@ const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 class Faults {
     constructor() {
         this.list = [];
+        this.fired = 0;
     }
 
     add(fault) {
@@ -22,6 +23,7 @@ class Faults {
         for (const f of this.list) {
             if (req.url.includes(f.path) && (!f.method || f.method === req.method) && f.count > 0 && f.after-- <= 0) {
                 f.count--;
+                this.fired++;
                 return f;
             }
         }
@@ -77,7 +79,7 @@ class Stats {
     reset() {
         this.seen.clear();
         this.counts = { connections: 0, requests: {}, statuses: {}, in_flight_peak: 0, bytes_received: 0, largest_body_bytes: 0,
-            docs_received: 0, docs_received_again: 0, docs_refused: 0, docs_per_request_max: 0, faults: 0 };
+            docs_received: 0, docs_received_again: 0, docs_refused: 0, docs_per_request_max: 0 };
     }
 
     begin(req, res) {

@@ -112,11 +112,10 @@ class Front {
             return this.test(req, res, url.pathname.slice(7));
         }
         this.stats.begin(req, res);
-        if (await this.faults.strike(req, res)) {
-            this.stats.counts.faults++;
-            return undefined;
-        }
         try {
+            if (await this.faults.strike(req, res)) {
+                return undefined;
+            }
             await this.answer(req, res, decodeURIComponent(url.pathname).split('/').slice(1));
         } catch (e) {
             if (!(e instanceof Refusal)) {
@@ -284,11 +283,11 @@ class Front {
         } else if (what === 'expire') {
             this.accounts.endSessions();
         } else if (what === 'reset') {
-            this.faults.list = [];
+            this.faults = new Faults();
             this.stats.reset();
             this.accounts.reset();
         }
-        return sendJson(res, 200, this.stats.counts);
+        return sendJson(res, 200, { ...this.stats.counts, faults: this.faults.fired });
     }
 }
 

@@ -137,8 +137,10 @@ class Dock extends Station {
 class Server {
     constructor(world, users, { kind = 'cht', durable = false } = {}) {
         Object.assign(this, { world, kind, db: 'medic', port: 0, durable });
-        this.users = secretFile(path.join(world.dir, 'users.csv'), csv([['username', 'password', 'roles', 'name', 'place'],
-            ...users.map((u) => [u.user, u.password || `${u.user}-pw`, u.roles || 'chw', u.user, u.place || `facility-${u.user}`])]));
+        this.users = secretFile(path.join(world.dir, 'users.csv'), csv([
+            ['username', 'password', 'roles', 'name', 'place', 'reset'],
+            ...users.map((u) => [u.user, u.password || `${u.user}-pw`, u.roles || 'chw', u.user, u.place || `facility-${u.user}`,
+                u.reset ? 'yes' : ''])]));
     }
 
     // Started again, it keeps its port, and its documents if it is durable.
@@ -192,7 +194,7 @@ class World {
         return courier;
     }
 
-    // users: [{user, place, roles, password}]
+    // users: [{user, place, roles, password, reset}]
     async server(users, options) {
         return new Server(this, users, options).start();
     }
