@@ -8,7 +8,8 @@
  * applied  its destination has applied it: a tombstone, bytes gone unless kept for refused documents
  *
  * `position` counts up within a store and is given when a batch becomes held, so that a peer that
- * has settled everything up to a position has missed nothing before it.  Rows are never deleted.
+ * has settled everything up to a position has missed nothing before it.  Rows are never deleted, but
+ * for partial ones that are discarded.
  */
 #ifndef BODA_STORE_BATCHES_H
 #define BODA_STORE_BATCHES_H
@@ -37,7 +38,7 @@ enum batch_state { BATCH_PARTIAL, BATCH_HELD, BATCH_ASIDE, BATCH_APPLIED };
 struct batch {
     struct label label;
     enum batch_state state;
-    int64_t position; /* 0 while partial */
+    int64_t position; /* 0 while partial, and for a tombstone of what was never held here */
     uint64_t offset;  /* bytes that are here */
 };
 

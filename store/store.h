@@ -9,6 +9,14 @@
  * never held while waiting for a peer.  When store_commit has returned 0 the change survives a power
  * cut (WAL, synchronous=FULL).
  *
+ * When a changing function fails because SQLite does (full disk, damage, no memory), the whole
+ * transaction is rolled back there and then: nothing since store_begin is stored, and store_begin can be
+ * called again (store_rollback is harmless, store_commit would fail).  Errors of the contract itself
+ * (an offset that does not fit, a batch that is not there) leave the transaction as it is.
+ *
+ * Where a function walks and calls SHOW, a result of SHOW other than 0 ends the walk and is returned;
+ * ERROR is then SHOW's to fill.  SHOW may read the store, but not change it, unless said otherwise.
+ *
  * Errors: ERROR_FULL when the disk is full, ERROR_TEMPORARY when another program holds the database
  * for longer than the busy time-out (10 s), ERROR_CORRUPT when SQLite says so, ERROR_FAILED else.
  */
@@ -33,6 +41,7 @@ struct store_options {
     uint64_t quota_bytes;       /* most bytes of batches that the store takes; 0: no quota */
     uint64_t reserve_bytes;     /* bytes of the disk left free; 0: 32 MiB; tests use smaller ones */
     bool read_only;             /* for `boda status`; works beside a running station */
+    int busy_ms;                /* how long to wait for another program; 0: 10 s; tests use less */
 };
 
 /* Open the store, making it if the folder has none, and bring an older schema up to date.
@@ -40,7 +49,12 @@ struct store_options {
  * - A database that is damaged (not a database, or quick_check fails) is moved aside as
  *   boda.db.damaged-N with its -wal and -shm, a log line says so and where, and ERROR_CORRUPT is
  *   returned: the operator starts the program again to begin a new store.  It is never silently
- *   recreated over.
+ *   recreated over.  A file of zero bytes (power cut at its making) is no damage but a fresh store.
+ *   What is checked, by the first connection only: a database of up to 16 MiB whole (quick_check);
+ *   a larger one, when it was not closed cleanly, without the bytes of batches, whose hashes are
+ *   checked when they are used; all of it when damage was met or store_check found some
+ *   (boda.db.suspect notes that).
+ * - With a NULL station, or read_only, a folder without a store stays as it is: ERROR_FAILED.
  * - A store that belongs to another station or role: ERROR_FAILED that names both.
  * - Not writable: ERROR_FAILED that names the file and the user.
  * The caller frees it with store_close. */
@@ -66,7 +80,7 @@ int store_check(struct store *store, struct error *error);
 /* 0 if MORE_BYTES from the station SOURCE may still be taken; else ERROR_FULL with what is missing:
  * free disk less the reserve, the store's quota, and the source's share (with a quota: a source may
  * have at most half of it; without: half of (stored + free disk)).  The store's own station is not
- * bound to a share. */
+ * bound to a share.  Pages that freed batches left in the database count as free disk. */
 int store_room(struct store *store, const char *source, uint64_t more_bytes, struct error *error);
 
 /* Bytes that may still be taken, whoever sends them. */

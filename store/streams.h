@@ -22,7 +22,7 @@ int streams_next_receipt(struct store *store, const char *to, uint64_t *number,
 int streams_later_receipt(struct store *store, const char *from, const char *epoch,
                           uint64_t number, struct error *error);
 
-/* One stream that has come to this station. */
+/* One stream of which this store has batches: that has come here, or (epoch is store_epoch) its own. */
 struct stream {
     char from[STORE_NAME_BYTES];
     char to[STORE_NAME_BYTES];
@@ -44,7 +44,9 @@ struct stream_run {
     unsigned char digest[32];
 };
 
-/* Calls SHOW for each run of applied batches of the stream, at most MOST runs, lowest first. */
+/* Calls SHOW for each run of applied batches of the stream, at most MOST runs, lowest first.  Batches
+ * that share one number (from a source put back from an old copy) are each a run of their own.  SHOW
+ * may change the store. */
 int streams_applied_runs(struct store *store, const char *from, const char *epoch, const char *to,
                          unsigned most,
                          int (*show)(const struct stream_run *run, void *context), void *context,
@@ -52,7 +54,7 @@ int streams_applied_runs(struct store *store, const char *from, const char *epoc
 
 /* At the source: RUN of our stream (FROM, EPOCH, TO) is applied at its destination.  Frees those
  * batches (state applied, bytes gone) if the digest fits ours; *FREED counts them.  A run that does
- * not fit or that we do not have whole frees nothing and is logged. */
+ * not fit or that we do not have whole frees nothing and is logged.  *FREED is set, not added to. */
 int streams_receipted(struct store *store, const char *from, const char *epoch, const char *to,
                       const struct stream_run *run, uint64_t *freed, struct error *error);
 
