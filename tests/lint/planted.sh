@@ -1,0 +1,68 @@
+#!/bin/bash
+# The lint steps are seen to fail: each planted fault is found, and the same tree without it passes.
+set -eu
+cd "$(dirname "$0")/../.."
+top=$PWD
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+
+plant() {
+    mkdir -p "$(dirname "$tree/$1")"
+    printf '%s\n' "${@:2}" >"$tree/$1"
+}
+
+# caught STEP FILE LINE...: the fault in FILE is found, and gone with the file.
+caught() {
+    local step=$1 file=$2
+    plant "$file" "${@:3}"
+    if "$top/tests/lint/$step.sh" "$tree" >"$tree/said" 2>&1; then
+        echo "$step.sh did not find the fault planted in $file: ${*:3}"
+        exit 1
+    fi
+    grep -q "$file" "$tree/said" || { echo "$step.sh did not name $file:" && cat "$tree/said" && exit 1; }
+    rm -f "$tree/$file"
+    passes "$step"
+}
+
+passes() {
+    "$top/tests/lint/$1.sh" "$tree" || { echo "$1.sh fails where there is no fault" && exit 1; }
+}
+
+plant base/error.h '#ifndef E' '#define E' 'struct error { int code; };' '#endif'
+plant store/store.c '#include "base/error.h"' '#include <stdio.h>'
+plant host/usb.c '#include "link/link.h"' '#include "base/error.h"'
+plant host/dock/replay.c '#include "host/dock/replay.h"' '#include "host/usb.h"' '#include "store/store.h"'
+plant host/boda/init.c '#include "store/store.h"'
+passes includes
+caught includes base/log.c '#include "store/store.h"'
+caught includes store/bad.c '#include "link/frame.h"'
+caught includes link/bad.h '  #  include "host/usb.h"'
+caught includes gadget/bad.c '#include "host/usb.h"'
+caught includes host/bad.c '#include "gadget/lamp.h"'
+caught includes host/bad.c '#include "host/dock/replay.h"'
+caught includes host/dock/bad.c '#include "host/tablet/routes.h"'
+caught includes host/boda/bad.c '#include "host/usb.h"'
+caught includes host/tablet/bad.c '#include "routes.h"'
+caught includes store/bad.c '#include "../link/frame.h"'
+caught includes store/deep/bad.c '#include "tests/unit/support/deployment.h"'
+caught includes host/new/bad.c '#include "host/dock/replay.h"'
+
+passes headers
+caught headers base/bad.h '#ifndef B' '#define B' 'size_t bad(void);' '#endif'
+caught headers base/twice.h 'struct twice { int once; };'
+
+# object NAME CODE: compiles CODE as base/NAME.c, as the build lays it out.
+object() {
+    plant "base/$1.c" "$2"
+    mkdir -p "$tree/build/gcc/base"
+    gcc -c -o "$tree/build/gcc/base/$1.o" "$tree/base/$1.c"
+}
+object hex 'static int helper; int hex_decode(void); int hex_decode(void) { return helper; }'
+passes exports
+object main 'int main(void) { return 0; }'
+passes exports
+object leak 'int leak_ok; int other;'
+caught exports base/leak.c 'int leak_ok; int other;'
+object main 'int main_loop(void) { return 0; } int main(void) { return 0; }'
+caught exports base/main.c 'int main_loop(void) { return 0; } int main(void) { return 0; }'
+echo "every planted fault was found"
