@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "store/trust.h"
+
+#include <openssl/asn1.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+
+#include "store/crypto.h"
+#include "store/identity.h"
+#include "store/peers.h"
+
+/* Numbers travel as JSON integers. */
+#define LIST_NUMBER_MAX ((UINT64_C(1) << 53) - 1)
+
+struct trust {
+    X509 *ca;
+    X509_STORE *certificates;
+    uint64_t number;
+};
+
+/* A store of CA and CRL (may be NULL).  Stations' clocks are wrong as a rule, so time is not
+ * checked; which purposes a station may serve is said by its role, not by key usage bits. */
+static X509_STORE *make_store(X509 *ca, X509_CRL *crl, struct error *error)
+{
+    unsigned long flags = X509_V_FLAG_NO_CHECK_TIME;
+    X509_STORE *store = X509_STORE_new();
+
+    if (store == NULL || X509_STORE_add_cert(store, ca) != 1)
+        goto fail;
+    if (crl != NULL) {
+        if (X509_STORE_add_crl(store, crl) != 1)
+            goto fail;
+        flags |= X509_V_FLAG_CRL_CHECK;
+    }
+    if (X509_STORE_set_flags(store, flags) != 1 ||
+        X509_STORE_set_purpose(store, X509_PURPOSE_ANY) != 1)
+        goto fail;
+    return store;
+
+fail:
+    (void)crypto_error(error, ERROR_FAILED, "trust: the CA cannot be used");
+    X509_STORE_free(store);
+    return NULL;
+}
+
+struct trust *trust_new(X509 *ca, struct error *error)
+{
+    struct trust *trust = calloc(1, sizeof *trust);
+
+    if (trust == NULL) {
+        (void)error_set(error, ERROR_FAILED, "trust: no memory");
+        return NULL;
+    }
+    trust->certificates = make_store(ca, NULL, error);
+    if (trust->certificates == NULL || X509_up_ref(ca) != 1) {
+        trust_free(trust);
+        return NULL;
+    }
+    trust->ca = ca;
+    return trust;
+}
+
+void trust_free(struct trust *trust)
+{
+    if (trust == NULL)
+        return;
+    X509_STORE_free(trust->certificates);
+    X509_free(trust->ca);
+    free(trust);
+}
+
+static int list_number(X509_CRL *crl, uint64_t *number)
+{
+    ASN1_INTEGER *value = X509_CRL_get_ext_d2i(crl, NID_crl_number, NULL, NULL);
+    int result = -1;
+
+    if (value != NULL && ASN1_INTEGER_get_uint64(number, value) == 1 && *number > 0 &&
+        *number <= LIST_NUMBER_MAX)
+        result = 0;
+    ASN1_INTEGER_free(value);
+    return result;
+}
+
+int trust_update(struct trust *trust, const void *der, size_t size, uint64_t *number,
+                 struct error *error)
+{
+    const unsigned char *at = der;
+    X509_STORE *certificates;
+    X509_CRL *crl = NULL;
+    uint64_t found = 0;
+    int result = -1;
+
+    if (size <= TRUST_LIST_MAX_BYTES)
+        crl = d2i_X509_CRL(NULL, &at, (long)size);
+    if (crl == NULL || at != (const unsigned char *)der + size) {
+        (void)crypto_error(error, ERROR_REFUSED, "revocation list: its bytes are not a list");
+        goto done;
+    }
+    if (X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_subject_name(trust->ca)) != 0 ||
+        X509_CRL_verify(crl, X509_get0_pubkey(trust->ca)) != 1) {
+        ERR_clear_error();
+        (void)error_set(error, ERROR_REFUSED, "revocation list: was not issued by this deployment");
+        goto done;
+    }
+    if (list_number(crl, &found) != 0) {
+        (void)error_set(error, ERROR_REFUSED, "revocation list: has no crlNumber");
+        goto done;
+    }
+    result = 0;
+    if (found > trust->number) {
+        certificates = make_store(trust->ca, crl, error);
+        if (certificates == NULL) {
+            result = -1;
+            goto done;
+        }
+        X509_STORE_free(trust->certificates);
+        trust->certificates = certificates;
+        trust->number = found;
+        result = 1;
+    }
+done:
+    ERR_clear_error();
+    X509_CRL_free(crl);
+    if (number != NULL)
+        *number = found;
+    return result;
+}
+
+uint64_t trust_number(const struct trust *trust)
+{
+    return trust->number;
+}
+
+/* 0 when OpenSSL finds a path from CERTIFICATE to the CA; else its X509_V_ERR_..., or -1. */
+static int verify(struct trust *trust, X509 *certificate)
+{
+    X509_STORE_CTX *context = X509_STORE_CTX_new();
+    int result = -1;
+
+    if (context != NULL &&
+        X509_STORE_CTX_init(context, trust->certificates, certificate, NULL) == 1) {
+        if (X509_verify_cert(context) == 1)
+            result = 0;
+        else
+            result = X509_STORE_CTX_get_error(context);
+        if (result == X509_V_OK && X509_STORE_CTX_get_error(context) != X509_V_OK)
+            result = -1;
+    }
+    X509_STORE_CTX_free(context);
+    return result;
+}
+
+int trust_check(struct trust *trust, X509 *certificate, struct station *station, bool *revoked,
+                struct error *error)
+{
+    struct station read;
+    struct error unread;
+    const char *name;
+    int fault;
+
+    if (revoked != NULL)
+        *revoked = false;
+    fault = station_read(certificate, &read, &unread);
+    name = read.name[0] != '\0' ? read.name : "without a name";
+    /* The signature first: OpenSSL looks into the list before it has checked it, and a forged
+     * certificate with a revoked number must not pass for a revoked station. */
+    if (X509_verify(certificate, X509_get0_pubkey(trust->ca)) != 1) {
+        ERR_clear_error();
+        return error_set(error, ERROR_REFUSED, "station %s was not issued by this deployment",
+                         name);
+    }
+    if (fault != 0)
+        return error_set(error, ERROR_REFUSED, "%s", unread.text);
+    fault = verify(trust, certificate);
+    ERR_clear_error();
+    if (fault == X509_V_ERR_CERT_REVOKED) {
+        if (revoked != NULL)
+            *revoked = true;
+        return error_set(error, ERROR_REFUSED, "station %s is revoked", name);
+    }
+    if (fault != 0)
+        return error_set(error, ERROR_REFUSED, "station %s was not issued by this deployment: %s",
+                         name, fault < 0 ? "no memory" : X509_verify_cert_error_string(fault));
+    *station = read;
+    return 0;
+}
+
+X509_STORE *trust_x509_store(struct trust *trust, struct error *error)
+{
+    if (X509_STORE_up_ref(trust->certificates) != 1) {
+        (void)crypto_error(error, ERROR_FAILED, "trust: cannot be shared");
+        return NULL;
+    }
+    return trust->certificates;
+}
+
+struct trust *trust_open(const struct identity *identity, struct store *store, struct error *error)
+{
+    struct trust *trust = trust_new(identity_ca(identity), error);
+    struct buffer der = {0};
+    uint64_t number = 0;
+
+    if (trust == NULL)
+        return NULL;
+    if (peers_crl(store, &number, &der, error) != 0 ||
+        (number > 0 && trust_update(trust, der.data, der.length, NULL, error) < 0)) {
+        trust_free(trust);
+        trust = NULL;
+    }
+    buffer_free(&der);
+    return trust;
+}
