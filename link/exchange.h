@@ -20,6 +20,7 @@ struct exchange_options {
     struct trust *trust;          /* for revocation lists that come; updated and stored */
     const struct station *self;
     const struct station *peer;
+    X509 *peer_certificate;       /* judged again when a revocation list comes; may be NULL */
     const char *own_mail;         /* whose mail this station takes in: its name; for a dock "server" */
     const char *const *tablets;   /* a dock's: tablets whose mail this courier may carry; NULL: all.
                                    * Ends with NULL */
@@ -45,7 +46,7 @@ int exchange_send(struct exchange *exchange, struct buffer *out, size_t limit,
  * time, keep-alive pings, new rounds when the store has changed, time-outs. */
 int exchange_tick(struct exchange *exchange, int64_t now_ms, struct error *error);
 
-/* The host asks for a clean end: BYE once the present round is settled. */
+/* A clean end: BYE goes out now, between two frames; what has been taken is committed. */
 void exchange_finish(struct exchange *exchange);
 
 /* Ask the host side for a new round now (the store has something new). */

@@ -3,6 +3,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct session {
     enum session_side side;
     unsigned roles;
     bool drained;             /* the last read found that the link has nothing more */
+    X509 *certificate;        /* the peer's */
     struct station peer;      /* its name is "" until its certificate has been seen */
     char cause[128];          /* why its certificate was not accepted, "" if it was */
 };
@@ -291,19 +293,17 @@ static int shake_hands(struct session *session, int timeout_ms, struct error *er
  * ways of asking have to agree. */
 static int check_peer(struct session *session, struct trust *trust, struct error *error)
 {
-    X509 *certificate = SSL_get1_peer_certificate(session->ssl);
-    int result;
-
-    if (certificate == NULL)
+    session->certificate = SSL_get1_peer_certificate(session->ssl);
+    if (session->certificate == NULL)
         return error_set(error, ERROR_REFUSED, "%s: refused: it showed no certificate",
                          session->side == SESSION_HOST ? "courier" : "host");
-    result = trust_check(trust, certificate, &session->peer, NULL, error);
-    X509_free(certificate);
-    if (result == 0 && (session->roles & 1u << session->peer.role) == 0)
-        result = error_set(error, ERROR_REFUSED, "%s %s: refused: a %s is not to be met at this end",
-                           role_name(session->peer.role), session->peer.name,
-                           role_name(session->peer.role));
-    return result;
+    if (trust_check(trust, session->certificate, &session->peer, NULL, error) != 0)
+        return -1;
+    if ((session->roles & 1u << session->peer.role) == 0)
+        return error_set(error, ERROR_REFUSED, "%s %s: refused: a %s is not to be met at this end",
+                         role_name(session->peer.role), session->peer.name,
+                         role_name(session->peer.role));
+    return 0;
 }
 
 struct session *session_open(struct link *link, enum session_side side,
@@ -360,6 +360,7 @@ void session_close(struct session *session)
     if (!session->bio.write_over)
         (void)session->bio.link->operations->flush(session->bio.link, CLOSE_MS, NULL);
     session->bio.link->operations->close(session->bio.link);
+    X509_free(session->certificate);
     SSL_free(session->ssl);
     BIO_meth_free(session->method);
     SSL_CTX_free(session->context);
@@ -369,6 +370,11 @@ void session_close(struct session *session)
 const struct station *session_peer(const struct session *session)
 {
     return &session->peer;
+}
+
+X509 *session_certificate(const struct session *session)
+{
+    return session->certificate;
 }
 
 ssize_t session_read(struct session *session, void *bytes, size_t size, struct error *error)

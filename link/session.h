@@ -25,6 +25,7 @@ struct session *session_open(struct link *link, enum session_side side,
 void session_close(struct session *session);
 
 const struct station *session_peer(const struct session *session);
+X509 *session_certificate(const struct session *session); /* the peer's, owned by the session */
 
 /* As a link's: never block, 0 when nothing can be done now. */
 ssize_t session_read(struct session *session, void *bytes, size_t size, struct error *error);

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "link/offering.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hex.h"
+#include "base/log.h"
+#include "link/message.h"
+
+enum state {
+    RESTING,   /* no round */
+    OFFERING,  /* the next page is due */
+    ASKED,     /* until WANT comes */
+    STREAMING, /* DATA is due */
+    CLOSING    /* the last page's DATA is out; until all is STORED */
+};
+
+/* What is remembered of a label while its page is unsettled. */
+struct item {
+    unsigned char id[BATCH_ID_BYTES];
+    int64_t position;
+    uint64_t size, offset;
+    enum verdict verdict;
+};
+
+struct page {
+    uint32_t first_n;
+    size_t count, unsettled; /* unsettled: wanted, and not yet answered by STORED */
+    struct item items[MESSAGE_PAGE_LABELS];
+};
+
+struct offering {
+    struct offering_options options;
+    enum state state;
+    bool begun, moved, last_page;
+    int64_t position;      /* offered up to here */
+    int64_t full_position; /* of the first batch that found no room, 0: none */
+    uint32_t next_n;
+    size_t streaming; /* the item whose DATA is due */
+    struct page pages[2], *page, *before; /* the present one, and the one whose STORED may be due */
+};
+
+struct offering *offering_new(const struct offering_options *options, struct error *error)
+{
+    struct offering *offering = calloc(1, sizeof *offering);
+
+    if (offering == NULL) {
+        error_set(error, ERROR_FAILED, "exchange: no memory");
+        return NULL;
+    }
+    offering->options = *options;
+    offering->next_n = 1;
+    offering->page = &offering->pages[0];
+    offering->before = &offering->pages[1];
+    return offering;
+}
+
+void offering_free(struct offering *offering)
+{
+    free(offering);
+}
+
+bool offering_settled(const struct offering *offering)
+{
+    return offering->state == RESTING;
+}
+
+bool offering_moved(const struct offering *offering)
+{
+    return offering->moved;
+}
+
+static int corrupt(struct error *error, const char *what)
+{
+    return error_set(error, ERROR_CORRUPT, "peer: %s", what);
+}
+
+int offering_begin(struct offering *offering, const struct cursor *cursor, struct error *error)
+{
+    int known;
+
+    if (offering->state != RESTING)
+        return corrupt(error, "asks for offers while some are under way");
+    if (!offering->begun) {
+        known = batches_is_at(offering->options.store, cursor->position, cursor->id, error);
+        if (known < 0)
+            return -1;
+        offering->position = known == 1 ? cursor->position : 0;
+        offering->begun = true;
+    } else if (offering->full_position != 0) {
+        offering->position = offering->full_position - 1;
+    }
+    offering->full_position = 0;
+    offering->moved = false;
+    offering->state = OFFERING;
+    return 0;
+}
+
+/* ---- a page of offers ---- */
+
+static bool may_carry(const struct offering *offering, const char *to)
+{
+    const char *const *tablet = offering->options.tablets;
+
+    if (tablet == NULL)
+        return true;
+    for (; *tablet != NULL; tablet++)
+        if (strcmp(*tablet, to) == 0)
+            return true;
+    return false;
+}
+
+/* The next batch for this peer: 1, 0, -1. */
+static int next_batch(struct offering *offering, struct batch *batch, struct error *error)
+{
+    const struct batch_filter filter = {
+        .from = offering->options.from, .to = offering->options.to, .state = BATCH_HELD};
+    int found;
+
+    do {
+        found = batches_next(offering->options.store, &filter, offering->position, batch, error);
+        if (found == 1)
+            offering->position = batch->position;
+    } while (found == 1 && !may_carry(offering, batch->label.to));
+    return found;
+}
+
+static int add_offer(struct offering *offering, json_t *offers, const struct batch *batch)
+{
+    struct offer offer = {offering->next_n, batch->position, batch->label};
+    struct item *item = &offering->page->items[offering->page->count];
+
+    if (json_array_append_new(offers, message_offer(&offer)) != 0)
+        return -1;
+    memcpy(item->id, batch->label.id, BATCH_ID_BYTES);
+    item->position = batch->position;
+    item->size = batch->label.size;
+    item->offset = 0;
+    item->verdict = VERDICT_NONE;
+    offering->page->count++;
+    offering->next_n++;
+    return 0;
+}
+
+static int send_page(struct offering *offering, struct buffer *out, struct error *error)
+{
+    struct page *free_page = offering->before;
+    json_t *offers = json_array();
+    struct batch batch;
+    int found = 1;
+
+    offering->before = offering->page;
+    offering->page = free_page;
+    free_page->first_n = offering->next_n;
+    free_page->count = 0;
+    free_page->unsettled = 0;
+    while (offers != NULL && free_page->count < MESSAGE_PAGE_LABELS) {
+        found = next_batch(offering, &batch, error);
+        if (found != 1)
+            break;
+        if (add_offer(offering, offers, &batch) != 0) {
+            json_decref(offers);
+            offers = NULL;
+        }
+    }
+    if (found < 0) {
+        json_decref(offers);
+        return -1;
+    }
+    if (free_page->count > 0)
+        offering->moved = true;
+    /* A full page may be the last one by chance; an empty one then follows. */
+    offering->last_page = found == 0;
+    offering->state = ASKED;
+    return message_offers(out, offers, !offering->last_page, error);
+}
+
+/* ---- what the peer says ---- */
+
+static void settle_full(struct offering *offering, struct item *item)
+{
+    item->verdict = VERDICT_FULL;
+    if (offering->full_position == 0 || item->position < offering->full_position)
+        offering->full_position = item->position;
+}
+
+/* All DATA of the page is out: the next page, or wait for what is unsettled. */
+static void page_streamed(struct offering *offering)
+{
+    if (!offering->last_page)
+        offering->state = OFFERING;
+    else
+        offering->state = offering->page->unsettled > 0 ? CLOSING : RESTING;
+}
+
+static void next_wanted(struct offering *offering)
+{
+    struct page *page = offering->page;
+
+    while (offering->streaming < page->count &&
+           page->items[offering->streaming].verdict != VERDICT_WANTED)
+        offering->streaming++;
+    if (offering->streaming == page->count)
+        page_streamed(offering);
+}
+
+/* Note for status, and for fleeting batches, that the peer has these.  A disk that is full must not
+ * end the session: it is what is taken next that makes room. */
+static int hand_over(struct offering *offering, const struct page *page,
+                     const struct answer *answers, enum verdict verdict, struct error *error)
+{
+    struct store *store = offering->options.store;
+    struct error fault;
+    int result = 0;
+    size_t i;
+
+    for (i = 0; i < page->count && answers[i].verdict != verdict; i++)
+        continue;
+    if (i == page->count)
+        return 0;
+    if (store_begin(store, &fault) != 0) {
+        result = -1;
+    } else {
+        for (; i < page->count && result == 0; i++)
+            if (answers[i].verdict == verdict)
+                result = batches_handed_over(store, page->items[i].id, &fault);
+        if (result != 0)
+            store_rollback(store);
+        else
+            result = store_commit(store, &fault);
+    }
+    if (result == 0)
+        return 0;
+    if (fault.kind == ERROR_FULL) {
+        log_warning("%s", fault.text);
+        return 0;
+    }
+    if (error != NULL)
+        *error = fault;
+    return -1;
+}
+
+int offering_want(struct offering *offering, const struct frame *frame, struct error *error)
+{
+    struct answer answers[MESSAGE_PAGE_LABELS];
+    struct page *page = offering->page;
+
+    if (offering->state != ASKED)
+        return corrupt(error, "answers an offer that was not made");
+    if (offering->before->unsettled > 0)
+        return corrupt(error, "has not said what became of the page before");
+    if (message_read_want(frame, page->first_n, answers, page->count, error) != 0)
+        return -1;
+    for (size_t i = 0; i < page->count; i++) {
+        struct item *item = &page->items[i];
+
+        item->verdict = answers[i].verdict;
+        item->offset = answers[i].offset;
+        if (item->verdict == VERDICT_WANTED && item->offset >= item->size)
+            return corrupt(error, "wants a batch from behind its end");
+        if (item->verdict == VERDICT_WANTED)
+            page->unsettled++;
+        if (item->verdict == VERDICT_FULL)
+            settle_full(offering, item);
+    }
+    offering->state = STREAMING;
+    offering->streaming = 0;
+    next_wanted(offering);
+    return hand_over(offering, page, answers, VERDICT_HAVE, error);
+}
+
+/* Whether item I of PAGE was sent whole, so that STORED or WRONG can be said of it. */
+static bool sent(const struct offering *offering, const struct page *page, size_t i)
+{
+    return page->items[i].verdict == VERDICT_WANTED &&
+           (page != offering->page || page->items[i].offset == page->items[i].size);
+}
+
+int offering_stored(struct offering *offering, const struct frame *frame, struct error *error)
+{
+    struct page *page = offering->before->unsettled > 0 ? offering->before : offering->page;
+    struct answer answers[MESSAGE_PAGE_LABELS];
+    char text[BATCH_ID_TEXT_BYTES];
+
+    if (page->unsettled == 0)
+        return corrupt(error, "says stored of what was not sent");
+    if (message_read_stored(frame, page->first_n, answers, page->count, error) != 0)
+        return -1;
+    for (size_t i = 0; i < page->count; i++) {
+        struct item *item = &page->items[i];
+
+        if (answers[i].verdict == VERDICT_NONE)
+            continue;
+        if (item->verdict != VERDICT_WANTED ||
+            (answers[i].verdict != VERDICT_FULL && !sent(offering, page, i)))
+            return corrupt(error, "says stored of what was not sent");
+        page->unsettled--;
+        item->verdict = answers[i].verdict;
+        if (item->verdict == VERDICT_STORED) {
+            offering->options.counts->sent_batches++;
+        } else if (item->verdict == VERDICT_FULL) {
+            settle_full(offering, item);
+        } else {
+            hex_encode(item->id, BATCH_ID_BYTES, text);
+            log_warning("batch %.16s: came to the other side with other bytes than its id says; it is "
+                        "offered again at the next session",
+                        text);
+        }
+    }
+    if (offering->state == STREAMING)
+        next_wanted(offering); /* what found no room is not sent to its end */
+    if (offering->state == CLOSING && page->unsettled == 0)
+        offering->state = RESTING;
+    return hand_over(offering, page, answers, VERDICT_STORED, error);
+}
+
+/* ---- streaming ---- */
+
+static bool last_of_page(const struct page *page, size_t i)
+{
+    for (i++; i < page->count; i++)
+        if (page->items[i].verdict == VERDICT_WANTED)
+            return false;
+    return true;
+}
+
+static void put_big_endian(unsigned char *bytes, uint64_t number, unsigned size)
+{
+    for (unsigned i = 0; i < size; i++)
+        bytes[i] = (unsigned char)(number >> 8 * (size - 1 - i));
+}
+
+static int send_data(struct offering *offering, struct buffer *out, struct error *error)
+{
+    struct item *item = &offering->page->items[offering->streaming];
+    size_t size = MESSAGE_DATA_BYTES - item->offset % BATCH_CHUNK_BYTES, got = 0;
+    unsigned char *payload;
+    uint8_t flags = 0;
+
+    if (size > item->size - item->offset)
+        size = (size_t)(item->size - item->offset);
+    payload = frame_reserve(out, MESSAGE_DATA_HEADER_BYTES + size, error);
+    if (payload == NULL ||
+        batches_read(offering->options.store, item->id, item->offset,
+                     payload + MESSAGE_DATA_HEADER_BYTES, size, &got, error) != 0)
+        return -1;
+    if (got != size) /* a receipt came in by another way in this very moment */
+        return error_set(error, ERROR_TEMPORARY,
+                         "exchange: a batch was freed while it was sent; the next session goes on");
+    put_big_endian(payload, offering->page->first_n + offering->streaming, 4);
+    put_big_endian(payload + 4, item->offset, 8);
+    item->offset += size;
+    if (item->offset == item->size && last_of_page(offering->page, offering->streaming))
+        flags = FRAME_FLAG_COMMIT;
+    frame_commit(out, FRAME_DATA, flags, MESSAGE_DATA_HEADER_BYTES + size);
+    offering->options.counts->sent_bytes += size;
+    if (item->offset == item->size) {
+        offering->streaming++;
+        next_wanted(offering);
+    }
+    return 0;
+}
+
+int offering_send(struct offering *offering, struct buffer *out, size_t limit, struct error *error)
+{
+    while (out->length < limit) {
+        if (offering->state == STREAMING) {
+            if (send_data(offering, out, error) != 0)
+                return -1;
+        } else if (offering->state == OFFERING) {
+            if (send_page(offering, out, error) != 0)
+                return -1;
+        } else {
+            break;
+        }
+    }
+    return 0;
+}
