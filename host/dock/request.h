@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * One request's life (docs/replay.md, "A request"): documents of one user for one database, asked for
+ * with _revs_diff, sent with _bulk_docs where the server lacks them, asked for again as the proof; split
+ * when one bad document fails the whole.  Knows nothing of batches but a number for each document.
+ */
+#ifndef BODA_HOST_DOCK_REQUEST_H
+#define BODA_HOST_DOCK_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/dock/cht.h"
+#include "host/dock/parcel.h"
+
+struct request;
+
+/* Shared by all requests of a run. */
+struct request_shared {
+    struct cht *cht;
+    const bool *abandon; /* true: go no step further */
+    uint64_t requests;   /* HTTP requests made */
+    uint64_t sent_docs;  /* documents put into a _bulk_docs for the first time */
+    unsigned lone_500; /* documents that the server answered with 500, one after the other, without
+                          * storing another: not the documents but the server is ill */
+};
+
+enum request_result {
+    REQUEST_SETTLED, /* each document is proven or refused */
+    REQUEST_BLOCKED, /* the server does not let this user write this database */
+    REQUEST_LOGIN,   /* the user cannot log in */
+    REQUEST_AWAY,    /* the server is away, ill, or is not CouchDB */
+    REQUEST_BROKEN   /* our own fault: memory, ... */
+};
+
+/* The request has come to its end: called once, from within cht_run, request_start or request_tick; it may
+ * be looked at and freed when they have returned. */
+typedef void request_done(struct request *request, void *context);
+
+/* USER and SHARED are borrowed.  DB is the tablet's name of the database, SERVER_DB the server's.  NULL:
+ * no memory. */
+struct request *request_new(struct request_shared *shared, const struct cht_user *user,
+                            const char *db, const char *server_db, request_done *done,
+                            void *context, struct error *error);
+void request_free(struct request *request); /* not while it is under way; NULL is harmless */
+
+/* Add a document that belongs to batch BATCH; its bytes are copied.  JSON NULL: the server is only asked
+ * for it.  A document that is there already is shared: 1, else 0, or -1. */
+int request_add(struct request *request, uint32_t batch, const char *id, const char *rev,
+                const char *json, size_t length, struct error *error);
+
+/* As request_add, but only if the document is there: 1, 0 if not, -1.  Also while under way. */
+int request_share(struct request *request, uint32_t batch, const char *id, const char *rev,
+                  struct error *error);
+
+const struct cht_user *request_user(const struct request *request);
+const char *request_db(const struct request *request);
+size_t request_docs(const struct request *request);  /* documents in it */
+size_t request_bytes(const struct request *request); /* bytes it would send */
+
+/* Begin.  DONE may be called from within. */
+void request_start(struct request *request);
+
+/* Do what is due by now: a question that was answered badly is asked again after a while. */
+void request_tick(struct request *request, int64_t now_ms);
+
+/* What came of it. */
+enum request_result request_result(const struct request *request);
+const struct error *request_error(const struct request *request); /* unless it is settled */
+
+struct outcome {
+    uint32_t batch;
+    enum outcome_state state;
+    bool asked_only;
+    const char *id, *rev, *word, *reason;
+};
+
+/* The outcome of each document, shared ones too: true with OUT filled (strings owned by the request)
+ * while AT is less than their number. */
+bool request_outcome(const struct request *request, size_t at, struct outcome *out);
+
+#endif

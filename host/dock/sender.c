@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "host/dock/sender.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define FILLING_MOST 4 /* users and databases whose requests are filled side by side */
+#define PARALLEL_MOST 32
+#define STEP_MS 100
+
+struct block {
+    const struct cht_user *user;
+    char db[DOC_DB_BYTES]; /* "": every one */
+};
+
+struct sender {
+    struct sender_options options;
+    struct request_shared shared;
+    struct request *filling[FILLING_MOST];
+    size_t filling_count; /* the oldest first */
+    struct request *active[PARALLEL_MOST];
+    size_t active_count;
+    struct request *ended[PARALLEL_MOST]; /* noted in a callback, dealt with behind it */
+    size_t ended_count;
+
+    struct block *blocks;
+    size_t blocks_count;
+    bool has_note;
+    struct error note;
+    bool abandon; /* end soon, with `fatal` */
+    struct error fatal;
+};
+
+struct sender *sender_new(const struct sender_options *options, struct error *error)
+{
+    struct sender *s = calloc(1, sizeof *s);
+
+    if (s == NULL) {
+        (void)error_set(error, ERROR_FAILED, "replay: no memory");
+        return NULL;
+    }
+    s->options = *options;
+    if (s->options.parallel > PARALLEL_MOST)
+        s->options.parallel = PARALLEL_MOST;
+    s->shared.cht = options->cht;
+    s->shared.abandon = &s->abandon;
+    return s;
+}
+
+void sender_free(struct sender *s)
+{
+    if (s == NULL)
+        return;
+    /* What could not be ended stays borrowed; better lost than freed under curl's feet. */
+    for (size_t i = 0; i < s->ended_count; i++)
+        request_free(s->ended[i]);
+    for (size_t i = 0; i < s->filling_count; i++)
+        request_free(s->filling[i]);
+    free(s->blocks);
+    if (s->active_count == 0)
+        free(s);
+}
+
+const struct request_shared *sender_counts(const struct sender *s)
+{
+    return &s->shared;
+}
+
+/* ---- who may not send ------------------------------------------------------------------------ */
+
+bool sender_blocked(const struct sender *s, const struct cht_user *user, const char *db)
+{
+    for (size_t i = 0; i < s->blocks_count; i++) {
+        const struct block *block = &s->blocks[i];
+
+        if (block->user == user && (block->db[0] == '\0' || strcmp(block->db, db) == 0))
+            return true;
+    }
+    return false;
+}
+
+void sender_note(struct sender *s, const struct error *error)
+{
+    log_warning("%s", error->text);
+    if (!s->has_note)
+        s->note = *error;
+    s->note.kind = ERROR_REFUSED;
+    s->has_note = true;
+}
+
+const struct error *sender_noted(const struct sender *s)
+{
+    return s->has_note ? &s->note : NULL;
+}
+
+static void end_run(struct sender *s, const struct error *error)
+{
+    if (!s->abandon)
+        s->fatal = *error;
+    s->abandon = true;
+}
+
+static void block(struct sender *s, const struct request *request, const char *db)
+{
+    struct error error;
+    struct block *blocks;
+
+    if (sender_blocked(s, request_user(request), request_db(request)))
+        return;
+    sender_note(s, request_error(request));
+    blocks = realloc(s->blocks, (s->blocks_count + 1) * sizeof *blocks);
+    if (blocks == NULL) {
+        (void)error_set(&error, ERROR_FAILED, "replay: no memory");
+        end_run(s, &error);
+        return;
+    }
+    s->blocks = blocks;
+    blocks[s->blocks_count].user = request_user(request);
+    (void)snprintf(blocks[s->blocks_count].db, sizeof blocks->db, "%s", db);
+    s->blocks_count++;
+}
+
+/* ---- in flight ------------------------------------------------------------------------------- */
+
+static void on_done(struct request *request, void *context)
+{
+    struct sender *s = context;
+
+    for (size_t i = 0; i < s->active_count; i++) {
+        if (s->active[i] != request)
+            continue;
+        s->active[i] = s->active[--s->active_count];
+        s->ended[s->ended_count++] = request;
+        return;
+    }
+}
+
+static int collect(struct sender *s, struct error *error)
+{
+    while (s->ended_count != 0) {
+        struct request *request = s->ended[--s->ended_count];
+
+        switch (request_result(request)) {
+        case REQUEST_SETTLED:
+            break;
+        case REQUEST_BLOCKED:
+            block(s, request, request_db(request));
+            break;
+        case REQUEST_LOGIN:
+            block(s, request, "");
+            break;
+        case REQUEST_AWAY:
+            end_run(s, request_error(request));
+            break;
+        case REQUEST_BROKEN:
+            end_run(s, request_error(request));
+            request_free(request);
+            continue;
+        }
+        if (tally_take(s->options.tally, request, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+void sender_abandon(struct sender *s)
+{
+    struct error error = {0};
+
+    s->abandon = true;
+    while (s->active_count != 0) {
+        if (cht_pending(s->options.cht) != 0 && cht_run(s->options.cht, STEP_MS, &error) != 0)
+            break;
+        for (size_t i = s->active_count; i-- > 0;)
+            request_tick(s->active[i], clock_ms());
+    }
+    if (s->active_count != 0)
+        log_error("replay: %zu requests could not be ended: %s", s->active_count, error.text);
+    if (collect(s, &error) != 0 || tally_flush(s->options.tally, true, &error) != 0)
+        log_warning("replay: what was settled last is not written, the next run finds it again: %s",
+                    error.text);
+}
+
+int sender_step(struct sender *s, int timeout_ms, struct error *error)
+{
+    int64_t now_ms;
+
+    if (s->options.stop != NULL && atomic_load(s->options.stop)) {
+        (void)error_set(error, ERROR_TEMPORARY, "replay: stopped; what is held stays held");
+        end_run(s, error);
+    }
+    if (cht_pending(s->options.cht) != 0) {
+        if (cht_run(s->options.cht, timeout_ms, error) != 0)
+            return -1;
+    } else if (s->active_count != 0 && timeout_ms > 0) {
+        (void)poll(NULL, 0, timeout_ms); /* all wait for their next try */
+    }
+    now_ms = clock_ms();
+    for (size_t i = s->active_count; i-- > 0;)
+        request_tick(s->active[i], now_ms);
+    if (collect(s, error) != 0 || tally_flush(s->options.tally, false, error) != 0)
+        return -1;
+    if (s->abandon) {
+        *error = s->fatal;
+        return -1;
+    }
+    return 0;
+}
+
+/* Take the request at WHICH out of those being filled and start it, when there is room. */
+static int start(struct sender *s, size_t which, struct error *error)
+{
+    struct request *request;
+
+    /* What is settled and what fails is dealt with in between, so look anew at each turn. */
+    while (s->active_count + s->ended_count >= s->options.parallel) {
+        if (sender_step(s, STEP_MS, error) != 0)
+            return -1;
+    }
+    request = s->filling[which];
+    s->filling_count--;
+    memmove(&s->filling[which], &s->filling[which + 1],
+            (s->filling_count - which) * sizeof *s->filling);
+    if (sender_blocked(s, request_user(request), request_db(request))) {
+        request_free(request);
+        return 0;
+    }
+    s->active[s->active_count++] = request;
+    request_start(request);
+    return 0;
+}
+
+int sender_drain(struct sender *s, struct error *error)
+{
+    while (s->filling_count != 0) {
+        if (start(s, 0, error) != 0)
+            return -1;
+    }
+    while (s->active_count + s->ended_count != 0) {
+        if (sender_step(s, STEP_MS, error) != 0)
+            return -1;
+    }
+    return tally_flush(s->options.tally, true, error);
+}
+
+/* ---- filling ----------------------------------------------------------------------------------- */
+
+static bool is_for(const struct request *request, const struct cht_user *user, const char *db)
+{
+    return request_user(request) == user && strcmp(request_db(request), db) == 0;
+}
+
+/* The document is under way already, from another batch: 1 when it shares that one's fate. */
+static int share(struct sender *s, const struct cht_user *user, const char *db, uint32_t batch,
+                 const char *id, const char *rev, struct error *error)
+{
+    for (size_t i = 0; i < s->active_count + s->filling_count; i++) {
+        struct request *request =
+            i < s->active_count ? s->active[i] : s->filling[i - s->active_count];
+        int shared = is_for(request, user, db) ? request_share(request, batch, id, rev, error) : 0;
+
+        if (shared != 0)
+            return shared;
+    }
+    return 0;
+}
+
+/* Wait until LENGTH bytes more are within the bound, which only one single document may exceed. */
+static int make_room(struct sender *s, size_t length, struct error *error)
+{
+    size_t most = (s->options.parallel + 1) * s->options.most_bytes;
+
+    for (;;) {
+        size_t used = 0;
+
+        for (size_t i = 0; i < s->active_count; i++)
+            used += request_bytes(s->active[i]);
+        for (size_t i = 0; i < s->filling_count; i++)
+            used += request_bytes(s->filling[i]);
+        if (used + length <= most || s->active_count + s->ended_count + s->filling_count == 0)
+            return 0;
+        if (s->active_count + s->ended_count != 0 ? sender_step(s, STEP_MS, error) != 0
+                                                  : start(s, 0, error) != 0)
+            return -1;
+    }
+}
+
+static bool fits(const struct sender *s, const struct request *request, size_t length)
+{
+    return request_docs(request) == 0 ||
+           (request_docs(request) < s->options.most_docs &&
+            request_bytes(request) + length + 1 <= s->options.most_bytes);
+}
+
+/* The request that is being filled for USER and DB, with room for LENGTH bytes; NULL: error. */
+static struct request *filling(struct sender *s, const struct cht_user *user, const char *db,
+                               size_t length, struct error *error)
+{
+    const char *server_db = strcmp(db, "medic") == 0 ? s->options.db : db;
+    struct request *request;
+
+    for (size_t i = 0; i < s->filling_count; i++) {
+        if (!is_for(s->filling[i], user, db))
+            continue;
+        if (fits(s, s->filling[i], length))
+            return s->filling[i];
+        if (start(s, i, error) != 0)
+            return NULL;
+        break;
+    }
+    if (s->filling_count == FILLING_MOST && start(s, 0, error) != 0)
+        return NULL;
+    request = request_new(&s->shared, user, db, server_db, on_done, s, error);
+    if (request != NULL)
+        s->filling[s->filling_count++] = request;
+    return request;
+}
+
+int sender_add(struct sender *s, const struct cht_user *user, const char *db, uint32_t batch,
+               const char *id, const char *rev, const char *json, size_t length,
+               struct error *error)
+{
+    struct request *request;
+    int shared;
+
+    if (s->abandon) {
+        *error = s->fatal;
+        return -1;
+    }
+    if (sender_blocked(s, user, db))
+        return 0;
+    shared = share(s, user, db, batch, id, rev, error);
+    if (shared != 0)
+        return shared < 0 ? -1 : 0;
+    if (make_room(s, length, error) != 0)
+        return -1;
+    request = filling(s, user, db, length, error);
+    if (request == NULL)
+        return -1;
+    return request_add(request, batch, id, rev, json, length, error) < 0 ? -1 : 0;
+}
