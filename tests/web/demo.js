@@ -3,7 +3,7 @@
 
 /*
  * The main job with the real programs: PouchDB -> boda-tablet -> boda-courier -> boda-dock -> server, and the receipt back; then
- * every document is compared. Called by demo.sh. The environment: BIN (build/gcc), DOCS_COUNT (1000), DOCS=FILE (NDJSON in
+ * every document is compared. Called by demo.sh. The environment: BIN (build/gcc/bin), DOCS_COUNT (1000), DOCS=FILE (NDJSON in
  * _bulk_docs form instead of generated documents), PLACE (the place whose documents the user of a DOCS file may write; without it
  * the user is unfiltered), SERVER=URL (http://name:password@host:port/db instead of the test server), KIND=couchdb|cht (of SERVER),
  * COMPARE=URL (how an administrator reads SERVER's database), KEEP=1 (keep the folder).
@@ -73,7 +73,7 @@ async function replicate(pouch, tablet) {
 
 async function demo(dir, count) {
     const limit_ms = 60000 + count * 50;
-    const world = await World.create({ dir, bin: path.resolve(env.BIN || path.join(__dirname, '../../build/gcc')) });
+    const world = await World.create({ dir, bin: path.resolve(env.BIN || path.join(__dirname, '../../build/gcc/bin')) });
     const unfiltered = env.DOCS && !env.PLACE;
     const server = env.SERVER ? await givenServer(world)
         : await world.server([{ user: 'chw1', place: env.PLACE, roles: unfiltered ? 'mm-online' : 'chw' }]);

@@ -26,7 +26,8 @@ const { Lineage, isContact } = require('./lineage');
 
 const REQUEST_BYTES_MAX = 32 * 1024 * 1024;     // nginx before CHT
 const DOCUMENT_BYTES_MAX = 8000000;             // CouchDB's max_document_size, attachments not counted
-const SPECIAL = ['_id', '_rev', '_revisions', '_deleted', '_attachments', '_conflicts', '_deleted_conflicts', '_revs_info', '_local_seq'];
+const SPECIAL = ['_id', '_rev', '_revisions', '_deleted', '_attachments', '_conflicts', '_deleted_conflicts', '_revs_info',
+    '_local_seq'];
 const gunzip = promisify(zlib.gunzip);
 
 class Refusal extends Error {
@@ -116,7 +117,7 @@ class Front {
             if (await this.faults.strike(req, res)) {
                 return undefined;
             }
-            await this.answer(req, res, decodeURIComponent(url.pathname).split('/').slice(1));
+            await this.answer(req, res, url.pathname.split('/').filter((p) => p).map(decodeURIComponent));
         } catch (e) {
             if (!(e instanceof Refusal)) {
                 console.error(`${req.method} ${req.url}: ${e.stack}`);
@@ -159,7 +160,8 @@ class Front {
         const { user: name, password } = JSON.parse(body.toString());
         const { user, failure } = this.accounts.check(name, password);
         if (failure) {
-            return sendJson(res, failure === 'locked' ? 500 : 401, { error: failure === 'locked' ? 'Server error' : 'Not logged in' });
+            const [status, error] = failure === 'locked' ? [500, 'Server error'] : [401, 'Not logged in'];
+            return sendJson(res, status, { error });
         }
         const to = user.reset ? '/medic/password-reset' : '/';
         return sendText(res, 302, to, { Location: to, 'Set-Cookie': user.reset ? 'userCtx=; Path=/' : this.accounts.cookie(user) });

@@ -111,8 +111,9 @@ class Dock extends Station {
     configure(deployment, server, couriers = {}) {
         this.config = path.join(this.world.dir, `${this.name}.ini`);
         const file = server.users ? ['users', server.users] : ['account', server.account];
-        const lines = ['[deployment]', `dir=${deployment}`, '[server]', `url=${server.url}`, `kind=${server.kind}`, `db=${server.db}`,
-            file.join('='), ...(server.ca ? [`ca=${server.ca}`] : []), '[store]', `dir=${this.store}`, '[couriers]',
+        const lines = ['[deployment]', `dir=${deployment}`,
+            '[server]', `url=${server.url}`, `kind=${server.kind}`, `db=${server.db}`, file.join('='),
+            ...(server.ca ? [`ca=${server.ca}`] : []), '[store]', `dir=${this.store}`, '[couriers]',
             ...Object.entries(couriers).map(([courier, tablets]) => `${courier}=${tablets.join(',')}`)];
         fs.writeFileSync(this.config, lines.join('\n') + '\n');
     }
