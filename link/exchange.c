@@ -25,16 +25,18 @@ struct exchange *exchange_new(const struct exchange_options *options,
     return exchange;
 }
 
+int exchange_keep(struct exchange *exchange, struct error *error)
+{
+    if (exchange->taking == NULL)
+        return 0;
+    return taking_commit(exchange->taking, &exchange->out, error);
+}
+
 void exchange_free(struct exchange *exchange)
 {
-    struct error error;
-
     if (exchange == NULL)
         return;
-    if (exchange->taking != NULL && taking_commit(exchange->taking, &exchange->out, &error) != 0)
-        log_warning("%s %s: what came last was not kept: %s",
-                    role_name(exchange->options.peer->role), exchange->options.peer->name,
-                    error.text);
+    (void)exchange_keep(exchange, NULL);
     taking_free(exchange->taking);
     offering_free(exchange->offering);
     buffer_free(&exchange->out);
@@ -234,8 +236,7 @@ static int receive(struct exchange *exchange, const struct frame *frame, struct 
     case FRAME_WANT:
         return exchange->said_bye ? 0 : offering_want(exchange->offering, frame, error);
     case FRAME_DATA:
-        return exchange->said_bye ? 0
-                                  : taking_data(exchange->taking, frame, &exchange->out, error);
+        return exchange->said_bye ? 0 : taking_data(exchange->taking, frame, &exchange->out, error);
     case FRAME_REVOKED:
         return take_list(exchange, frame, error);
     default:

@@ -16,13 +16,13 @@
 struct exchange;
 
 struct exchange_options {
-    struct store *store;          /* this thread's */
-    struct trust *trust;          /* for revocation lists that come; updated and stored */
+    struct store *store; /* this thread's */
+    struct trust *trust; /* for revocation lists that come; updated and stored */
     const struct station *self;
     const struct station *peer;
-    X509 *peer_certificate;       /* judged again when a revocation list comes; may be NULL */
-    const char *own_mail;         /* whose mail this station takes in: its name; for a dock "server" */
-    const char *const *tablets;   /* a dock's: tablets whose mail this courier may carry; NULL: all.
+    X509 *peer_certificate; /* judged again when a revocation list comes; may be NULL */
+    const char *own_mail;   /* whose mail this station takes in: its name; for a dock "server" */
+    const char *const *tablets; /* a dock's: tablets whose mail this courier may carry; NULL: all.
                                    * Ends with NULL */
 };
 
@@ -31,7 +31,10 @@ enum exchange_phase { EXCHANGE_GREETING, EXCHANGE_BUSY, EXCHANGE_IDLE, EXCHANGE_
 struct exchange *exchange_host_new(const struct exchange_options *options, struct error *error);
 struct exchange *exchange_gadget_new(const struct exchange_options *options, struct error *error);
 
-/* Commits what came of partial batches, so that nothing taken is lost.  NULL is harmless. */
+/* Commits what has come, partial batches too, so that nothing taken is lost: the cable has gone. */
+int exchange_keep(struct exchange *exchange, struct error *error);
+
+/* Does the same, if it was not done.  NULL is harmless. */
 void exchange_free(struct exchange *exchange);
 
 /* One frame of the peer.  -1 ends the session (an ERROR frame is in the output for the peer, unless
@@ -39,8 +42,7 @@ void exchange_free(struct exchange *exchange);
 int exchange_receive(struct exchange *exchange, const struct frame *frame, struct error *error);
 
 /* Append frames to OUT while it has less than LIMIT bytes and there is something to say. */
-int exchange_send(struct exchange *exchange, struct buffer *out, size_t limit,
-                  struct error *error);
+int exchange_send(struct exchange *exchange, struct buffer *out, size_t limit, struct error *error);
 
 /* Time passes: called at least every 100 ms, and at once when no input is there.  Group commits by
  * time, keep-alive pings, new rounds when the store has changed, time-outs. */

@@ -121,11 +121,11 @@ static bool nested_deeper(const json_t *value, unsigned left)
     if (left == 0)
         return true;
     if (json_is_array(value)) {
-        json_array_foreach(value, i, child)
+        json_array_foreach (value, i, child)
             if (nested_deeper(child, left - 1))
                 return true;
     } else {
-        json_object_foreach((json_t *)value, name, child)
+        json_object_foreach ((json_t *)value, name, child)
             if (nested_deeper(child, left - 1))
                 return true;
     }
@@ -138,8 +138,9 @@ json_t *frame_json(const struct frame *frame, struct error *error)
     json_t *value;
 
     if (frame->size > FRAME_JSON_MAX_BYTES) {
-        error_set(error, ERROR_CORRUPT, "peer: a control frame of %zu bytes exceeds the limit of %u",
-                  frame->size, FRAME_JSON_MAX_BYTES);
+        error_set(error, ERROR_CORRUPT,
+                  "peer: a control frame of %zu bytes exceeds the limit of %u", frame->size,
+                  FRAME_JSON_MAX_BYTES);
         return NULL;
     }
     value = json_loadb((const char *)frame->payload, frame->size, JSON_REJECT_DUPLICATES, &cause);

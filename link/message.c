@@ -70,11 +70,11 @@ static int read_cursor(json_t *object, struct cursor *cursor)
 int message_hello(struct buffer *out, const struct hello *hello, struct error *error)
 {
     uint64_t most = ((uint64_t)1 << 53) - 1;
-    json_t *value = json_pack(
-        "{s:I,s:s,s:s,s:I,s:I,s:o}", "protocol", (json_int_t)MESSAGE_PROTOCOL, "software", SOFTWARE,
-        "store", hello->store, "free_bytes",
-        (json_int_t)(hello->free_bytes < most ? hello->free_bytes : most), "crl",
-        (json_int_t)(hello->crl < most ? hello->crl : most), "cursor", write_cursor(&hello->cursor));
+    json_t *value = json_pack("{s:I,s:s,s:s,s:I,s:I,s:o}", "protocol", (json_int_t)MESSAGE_PROTOCOL,
+                              "software", SOFTWARE, "store", hello->store, "free_bytes",
+                              (json_int_t)(hello->free_bytes < most ? hello->free_bytes : most),
+                              "crl", (json_int_t)(hello->crl < most ? hello->crl : most), "cursor",
+                              write_cursor(&hello->cursor));
 
     return frame_encode_json(out, FRAME_HELLO, value, error);
 }
@@ -143,8 +143,8 @@ json_t *message_offer(const struct offer *offer)
 
 int message_offers(struct buffer *out, json_t *offers, bool more, struct error *error)
 {
-    return frame_encode_json(out, FRAME_OFFER, json_pack("{s:o,s:b}", "offers", offers, "more", more),
-                             error);
+    return frame_encode_json(out, FRAME_OFFER,
+                             json_pack("{s:o,s:b}", "offers", offers, "more", more), error);
 }
 
 static int read_offer(json_t *value, struct offer *offer)
@@ -183,7 +183,7 @@ int message_read_offers(const struct frame *frame, struct offer *offers, size_t 
     } else {
         *count = json_array_size(list);
         *more = json_is_true(flag);
-        json_array_foreach(list, i, item) {
+        json_array_foreach (list, i, item) {
             if (read_offer(item, &offers[i]) != 0) {
                 result = bad(error, frame, "an offer");
                 break;
@@ -248,7 +248,7 @@ static int read_verdicts(json_t *object, const char *name, uint32_t first_n, str
 
     if (!json_is_array(list))
         return -1;
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         json_t *number = verdict == VERDICT_WANTED ? json_array_get(item, 0) : item;
         struct answer *answer;
 
@@ -337,7 +337,7 @@ int message_read_ids(const struct frame *frame, unsigned char (*ids)[BATCH_ID_BY
         result = -1;
     } else {
         *count = json_array_size(list);
-        json_array_foreach(list, i, item) {
+        json_array_foreach (list, i, item) {
             if (read_id(item, ids[i]) != 0) {
                 result = -1;
                 break;

@@ -37,7 +37,7 @@ struct offering {
     int64_t position;      /* offered up to here */
     int64_t full_position; /* of the first batch that found no room, 0: none */
     uint32_t next_n;
-    size_t streaming; /* the item whose DATA is due */
+    size_t streaming;                     /* the item whose DATA is due */
     struct page pages[2], *page, *before; /* the present one, and the one whose STORED may be due */
 };
 
@@ -303,9 +303,10 @@ int offering_stored(struct offering *offering, const struct frame *frame, struct
             settle_full(offering, item);
         } else {
             hex_encode(item->id, BATCH_ID_BYTES, text);
-            log_warning("batch %.16s: came to the other side with other bytes than its id says; it is "
-                        "offered again at the next session",
-                        text);
+            log_warning(
+                "batch %.16s: came to the other side with other bytes than its id says; it is "
+                "offered again at the next session",
+                text);
         }
     }
     if (offering->state == STREAMING)

@@ -32,8 +32,7 @@ int offering_want(struct offering *offering, const struct frame *frame, struct e
 int offering_stored(struct offering *offering, const struct frame *frame, struct error *error);
 
 /* Append OFFER and DATA frames to OUT while it has less than LIMIT bytes and one is due. */
-int offering_send(struct offering *offering, struct buffer *out, size_t limit,
-                  struct error *error);
+int offering_send(struct offering *offering, struct buffer *out, size_t limit, struct error *error);
 
 /* No round is under way: every page of it has been settled. */
 bool offering_settled(const struct offering *offering);

@@ -24,10 +24,10 @@ struct session {
     struct session_bio bio;
     enum session_side side;
     unsigned roles;
-    bool drained;             /* the last read found that the link has nothing more */
-    X509 *certificate;        /* the peer's */
-    struct station peer;      /* its name is "" until its certificate has been seen */
-    char cause[128];          /* why its certificate was not accepted, "" if it was */
+    bool drained;        /* the last read found that the link has nothing more */
+    X509 *certificate;   /* the peer's */
+    struct station peer; /* its name is "" until its certificate has been seen */
+    char cause[128];     /* why its certificate was not accepted, "" if it was */
 };
 
 /* ---- whom to accept ---- */
@@ -146,7 +146,8 @@ static int explain(struct session *session, int ssl_error, struct error *error)
         error_set(error, ERROR_REFUSED, "%s: refused: %s", title, session->cause);
     } else if (ssl_error == SSL_ERROR_ZERO_RETURN) {
         error_set(error, ERROR_CLOSED, "%s: has closed the session", title);
-    } else if (session->bio.read_over && (code == 0 || reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)) {
+    } else if (session->bio.read_over &&
+               (code == 0 || reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)) {
         *error = session->bio.error;
     } else if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
         error_set(error, ERROR_REFUSED, "%s: refused: it showed no certificate", title);
@@ -191,8 +192,9 @@ static int set_parameters(SSL_CTX *context)
                                        : "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:"
                                          "TLS_AES_256_GCM_SHA384";
 
-    SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
+                                     SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                     SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
@@ -233,8 +235,8 @@ static int set_up(struct session *session, const struct identity *identity, stru
 {
     BIO *bio;
 
-    session->context = SSL_CTX_new(session->side == SESSION_HOST ? TLS_client_method()
-                                                                 : TLS_server_method());
+    session->context =
+        SSL_CTX_new(session->side == SESSION_HOST ? TLS_client_method() : TLS_server_method());
     if (session->context == NULL || set_parameters(session->context) != 0)
         return error_set(error, ERROR_FAILED, "session: OpenSSL lacks what the protocol needs: %s",
                          ERR_reason_error_string(ERR_peek_error()));
@@ -278,13 +280,13 @@ static int shake_hands(struct session *session, int timeout_ms, struct error *er
             return -1;
         }
         if (left_ms <= 0)
-            return error_set(error, ERROR_TEMPORARY,
-                             "%s: did not finish the TLS handshake within %d ms; unplug and plug in "
-                             "again",
-                             session->side == SESSION_HOST ? "courier" : "host", timeout_ms);
-        if (session->bio.link->operations->wait(session->bio.link,
-                                                ssl_error == SSL_ERROR_WANT_WRITE, left_ms,
-                                                error) < 0)
+            return error_set(
+                error, ERROR_TEMPORARY,
+                "%s: did not finish the TLS handshake within %d ms; unplug and plug in "
+                "again",
+                session->side == SESSION_HOST ? "courier" : "host", timeout_ms);
+        if (session->bio.link->operations->wait(
+                session->bio.link, ssl_error == SSL_ERROR_WANT_WRITE, left_ms, error) < 0)
             return -1;
     }
 }

@@ -29,8 +29,7 @@ X509 *session_certificate(const struct session *session); /* the peer's, owned b
 
 /* As a link's: never block, 0 when nothing can be done now. */
 ssize_t session_read(struct session *session, void *bytes, size_t size, struct error *error);
-ssize_t session_write(struct session *session, const void *bytes, size_t size,
-                      struct error *error);
+ssize_t session_write(struct session *session, const void *bytes, size_t size, struct error *error);
 
 /* Wait until session_read or (WRITE) session_write is worth another call: 1, 0 time-out, -1. */
 int session_wait(struct session *session, bool write, int timeout_ms, struct error *error);

@@ -12,7 +12,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-
 #define PREFIX "unix:"
 #define BACKLOG 8
 
@@ -171,8 +170,8 @@ static int clear_the_way(const struct sockaddr_un *address, struct error *error)
         return error_errno(error, errno, "cable: cannot look at %s", address->sun_path);
     }
     if (!S_ISSOCK(status.st_mode))
-        return error_set(error, ERROR_USAGE,
-                         "cable: %s is there and no socket; give another path", address->sun_path);
+        return error_set(error, ERROR_USAGE, "cable: %s is there and no socket; give another path",
+                         address->sun_path);
     fd = connect_to(address);
     if (fd >= 0 || errno == EAGAIN) {
         if (fd >= 0)

@@ -261,9 +261,10 @@ static int tell(struct taking *taking, struct buffer *out, struct error *error)
             taking->options.counts->taken_batches++;
         } else if (item->verdict == VERDICT_WRONG) {
             hex_encode(item->offer.label.id, BATCH_ID_BYTES, text);
-            log_warning("batch %.16s: came from %s with other bytes than its id says; discarded, the "
-                        "next session asks for it again",
-                        text, taking->options.peer);
+            log_warning(
+                "batch %.16s: came from %s with other bytes than its id says; discarded, the "
+                "next session asks for it again",
+                text, taking->options.peer);
         }
     }
     if (!some)
@@ -462,9 +463,10 @@ static int decide_room(struct taking *taking, struct error *error)
         }
     }
     if (refused > 0)
-        log_warning("store: no room for %u batches that %s offers; make room or raise the quota, and "
-                    "the next visit takes them",
-                    refused, taking->options.peer);
+        log_warning(
+            "store: no room for %u batches that %s offers; make room or raise the quota, and "
+            "the next visit takes them",
+            refused, taking->options.peer);
     return 0;
 }
 
@@ -608,7 +610,8 @@ fail:
 
 static void keep_piece(struct taking *taking, size_t i, const unsigned char *bytes, size_t size)
 {
-    struct piece *last = taking->pieces_count > 0 ? &taking->pieces[taking->pieces_count - 1] : NULL;
+    struct piece *last =
+        taking->pieces_count > 0 ? &taking->pieces[taking->pieces_count - 1] : NULL;
 
     memcpy(taking->arena + taking->used, bytes, size);
     if (last != NULL && last->item == i)
@@ -630,7 +633,8 @@ int taking_data(struct taking *taking, const struct frame *frame, struct buffer 
         frame->size > MESSAGE_DATA_HEADER_BYTES + MESSAGE_DATA_BYTES)
         return corrupt(error, "sends DATA of a wrong size");
     size = frame->size - MESSAGE_DATA_HEADER_BYTES;
-    item = find_item(taking, big_endian(frame->payload, 4), big_endian(frame->payload + 4, 8), size);
+    item =
+        find_item(taking, big_endian(frame->payload, 4), big_endian(frame->payload + 4, 8), size);
     if (item == NULL)
         return corrupt(error, "sends DATA out of order");
     taking->options.counts->taken_bytes += size;

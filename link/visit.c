@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #define READ_BYTES (64u << 10)
 /* DATA is not begun above the first, and nothing is read above the second: what the peer can make
@@ -23,7 +24,7 @@ struct visit {
     size_t sent; /* how much of `out` the session has taken */
     enum exchange_phase phase;
     int64_t heard_ms, tick_ms, finish_ms; /* finish_ms: when BYE was asked for, 0: not yet */
-    bool cannot_write; /* the peer has gone; what it said last is still read */
+    bool cannot_write;                    /* the peer has gone; what it said last is still read */
 };
 
 static size_t pending(const struct visit *visit)
@@ -140,7 +141,7 @@ static int work(struct visit *visit, struct error *error)
     return 0;
 }
 
-static int tick(struct visit *visit, int64_t now_ms, struct error *error)
+static int tick(struct visit *visit, int64_t now_ms, bool silent, struct error *error)
 {
     const struct visit_hooks *hooks = &visit->options->hooks;
     int silence_ms =
@@ -151,7 +152,8 @@ static int tick(struct visit *visit, int64_t now_ms, struct error *error)
         visit->finish_ms = now_ms;
         exchange_finish(visit->exchange);
     }
-    if (now_ms - visit->heard_ms > silence_ms)
+    /* Only when nothing was there to be read: a slow disk of our own is not the peer's silence. */
+    if (silent && now_ms - visit->heard_ms > silence_ms)
         return error_set(error, ERROR_CLOSED, "%s %s: said nothing for %d ms",
                          role_name(session_peer(visit->session)->role),
                          session_peer(visit->session)->name, silence_ms);
@@ -203,9 +205,11 @@ static int pump(struct visit *visit, struct error *error)
             return 0;
         if (visit->finish_ms != 0 && now_ms - visit->finish_ms > FAREWELL_MS)
             return 0; /* asked to stop, and the peer does not answer */
-        if ((moved == 0 || now_ms - visit->tick_ms >= TICK_MS) && tick(visit, now_ms, error) != 0)
+        if ((moved == 0 || now_ms - visit->tick_ms >= TICK_MS) &&
+            tick(visit, now_ms, moved == 0, error) != 0)
             return -1;
-        if (exchange_send(visit->exchange, &visit->out, visit->sent + SEND_BYTES, error) != 0)
+        if (!visit->cannot_write &&
+            exchange_send(visit->exchange, &visit->out, visit->sent + SEND_BYTES, error) != 0)
             return -1;
         wrote = write_out(visit, error);
         if (wrote < 0)
@@ -235,6 +239,7 @@ static int run(struct visit *visit, struct error *error)
         .peer_certificate = session_certificate(visit->session),
         .own_mail = options->own_mail,
     };
+    struct error lost;
     int result;
 
     strncpy(self.name, identity_name(options->identity), sizeof self.name - 1);
@@ -250,6 +255,9 @@ static int run(struct visit *visit, struct error *error)
     visit->phase = EXCHANGE_GREETING;
     visit->heard_ms = clock_ms();
     result = pump(visit, error);
+    if (exchange_keep(visit->exchange, &lost) != 0)
+        log_warning("%s %s: what came last was not kept: %s", role_name(peer->role), peer->name,
+                    lost.text);
     /* Exchange faults have put an ERROR frame into its output; a good-bye its BYE. */
     farewell(visit);
     tell_phase(visit);
@@ -267,9 +275,9 @@ int visit_run(struct link *link, const struct visit_options *options,
         error = &own;
     if (counts != NULL)
         memset(counts, 0, sizeof *counts);
-    visit.session =
-        session_open(link, options->side, options->identity, options->trust, options->roles,
-                     options->handshake_ms != 0 ? options->handshake_ms : VISIT_HANDSHAKE_MS, error);
+    visit.session = session_open(
+        link, options->side, options->identity, options->trust, options->roles,
+        options->handshake_ms != 0 ? options->handshake_ms : VISIT_HANDSHAKE_MS, error);
     if (visit.session == NULL)
         return -1;
     result = run(&visit, error);

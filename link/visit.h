@@ -30,13 +30,13 @@ struct visit_options {
     const struct identity *identity;
     struct trust *trust;
     enum session_side side;
-    unsigned roles;             /* as session_open */
-    const char *own_mail;       /* as exchange_options */
+    unsigned roles;                                                    /* as session_open */
+    const char *own_mail;                                              /* as exchange_options */
     const char *const *(*tablets)(const char *courier, void *context); /* dock only, may be NULL */
-    bool once;                  /* host: end after the first round that moves nothing */
+    bool once; /* host: end after the first round that moves nothing */
     struct visit_hooks hooks;
-    int handshake_ms;           /* 0: VISIT_HANDSHAKE_MS; others are for tests */
-    int silence_ms;             /* 0: VISIT_SILENCE_MS */
+    int handshake_ms; /* 0: VISIT_HANDSHAKE_MS; others are for tests */
+    int silence_ms;   /* 0: VISIT_SILENCE_MS */
 };
 
 /* Run a visit over LINK, which it owns and closes.  0 after a clean BYE of either side; -1 with
