@@ -7,7 +7,7 @@
 #   make lint            the part of the tests that only reads the source
 #   make fuzz            fuzz every target for SECONDS_EACH=60 seconds (T=word: only those)
 #   make bench           measurements
-#   make test-fresh      in a fresh Debian root: RUN='make demo' (root only; finds install steps the host hides)
+#   make test-fresh      RUN='make demo' in a fresh Debian root (root only): finds an install step that the host hides
 #   make install         programs and man pages below DESTDIR and PREFIX; uninstall takes them away
 #   make build/gcc/tests/unit/foo_test LIBS='store base'      one unit test, without the rooms it does not need
 #

@@ -4,7 +4,7 @@
 # of all that decides the outcome (settings, tool, flags, the preprocessed file with its comments), so repeats are quick.
 set -eu
 cd "$(dirname "$0")/../.."
-flags=$(make -s print-flags)
+flags=$(make -s FLAVOUR=clang print-flags)
 passed=${BUILD:-build}/tidy
 tool=$(clang-tidy --version)
 mkdir -p "$passed"
