@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "host/dock/diff.h"
 
+#include <stdio.h>
 #include <string.h>
 
 json_t *diff_new(void)
@@ -111,7 +112,7 @@ static const char *string_of(const json_t *object, const char *member)
     return text != NULL ? text : "";
 }
 
-bool diff_words(const json_t *results, const char *id, const char *rev, const char **word,
+bool diff_entry(const json_t *results, const char *id, const char *rev, const char **word,
                 const char **reason)
 {
     bool found = false;
@@ -132,4 +133,24 @@ bool diff_words(const json_t *results, const char *id, const char *rev, const ch
             break;
     }
     return found;
+}
+
+void diff_failure(long status, const char *body, size_t size, struct diff_words *words)
+{
+    static const struct {
+        long status;
+        const char *meaning;
+    } known[] = {{400, "bad request"}, {403, "forbidden"}, {404, "not found"},   {412, "bad stub"},
+                 {413, "too large"},   {414, "too long"},  {500, "server error"}};
+    json_t *json = json_loadb(body, size, 0, NULL);
+    const char *word = json_string_value(json_object_get(json, "error"));
+    const char *reason = json_string_value(json_object_get(json, "reason"));
+
+    for (size_t i = 0; i < sizeof known / sizeof *known && word == NULL; i++) {
+        if (known[i].status == status)
+            word = known[i].meaning;
+    }
+    (void)snprintf(words->word, sizeof words->word, "%ld %s", status, word != NULL ? word : "");
+    (void)snprintf(words->reason, sizeof words->reason, "%s", reason != NULL ? reason : "");
+    json_decref(json);
 }

@@ -38,7 +38,15 @@ json_t *diff_read_results(const char *body, size_t size);
 /* The server's words on a document, found by id, and by rev where the entry has one: the members
  * `error` and `reason` of its entry, owned by RESULTS (may be NULL); reason may be "".  False if there
  * are none. */
-bool diff_words(const json_t *results, const char *id, const char *rev, const char **word,
+bool diff_entry(const json_t *results, const char *id, const char *rev, const char **word,
                 const char **reason);
+
+/* The server's words on a request that failed with STATUS: CouchDB's `error` and `reason`, or, when a proxy
+ * answered with a page, what the status means; `word` begins with the status. */
+struct diff_words {
+    char word[128];
+    char reason[256];
+};
+void diff_failure(long status, const char *body, size_t size, struct diff_words *words);
 
 #endif

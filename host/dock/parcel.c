@@ -161,6 +161,28 @@ int parcel_refuse(struct parcel *parcel, size_t item, const char *word, const ch
     return keep_name(parcel, reason, &it->reason, error);
 }
 
+bool parcel_outcome(const struct parcel *parcel, size_t at, struct outcome *out)
+{
+    const struct item *item;
+
+    if (at >= parcel->count + parcel->shares_count)
+        return false;
+    if (at < parcel->count) {
+        item = &parcel->items[at];
+        out->batch = item->batch;
+    } else {
+        item = &parcel->items[parcel->shares[at - parcel->count].item];
+        out->batch = parcel->shares[at - parcel->count].batch;
+    }
+    out->state = item->state;
+    out->asked_only = item->length == 0;
+    out->id = parcel_name(parcel, item->id);
+    out->rev = parcel_name(parcel, item->rev);
+    out->word = parcel_name(parcel, item->word);
+    out->reason = parcel_name(parcel, item->reason);
+    return true;
+}
+
 size_t parcel_open_items(const struct parcel *parcel, size_t from, size_t to)
 {
     size_t open = 0;

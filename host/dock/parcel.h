@@ -69,6 +69,17 @@ const char *parcel_name(const struct parcel *parcel, size_t at);
 int parcel_refuse(struct parcel *parcel, size_t item, const char *word, const char *reason,
                   struct error *error);
 
+/* What came of a document; the strings are owned by the parcel. */
+struct outcome {
+    uint32_t batch;
+    enum outcome_state state;
+    bool asked_only;
+    const char *id, *rev, *word, *reason;
+};
+
+/* Items and shares alike: true with OUT filled while AT is less than their number. */
+bool parcel_outcome(const struct parcel *parcel, size_t at, struct outcome *out);
+
 /* How many of the items FROM to TO (not included) are open. */
 size_t parcel_open_items(const struct parcel *parcel, size_t from, size_t to);
 

@@ -14,8 +14,6 @@
 #define LONE_500_MOST 16   /* see request_shared.lone_500 */
 #define RANGES_MOST 64     /* halves of halves ...: log2 of the documents, and one each */
 #define PATH_BYTES (3 * 128 + 32)
-#define WORD_BYTES 128
-#define REASON_BYTES 256
 
 /* Items FROM to TO (not included); `asked`: the server was asked for them, what is open it lacks. */
 struct range {
@@ -38,7 +36,7 @@ struct request {
     const struct cht_user *user;
     char *db;
     char base[PATH_BYTES]; /* "/DB" */
-    char path[PATH_BYTES];
+    char path[PATH_BYTES + 16];
     bool may_create;
 
     struct parcel parcel;
@@ -51,10 +49,9 @@ struct request {
     unsigned tries;
     int64_t due_ms; /* when the step is tried again; 0: not waiting */
     struct buffer question, part;
-    json_t *results;           /* of the last _bulk_docs */
-    long status;               /* of the last failure of a _bulk_docs or _revs_diff, */
-    char word[WORD_BYTES];     /* and the server's words */
-    char reason[REASON_BYTES]; /* on it */
+    json_t *results;         /* of the last _bulk_docs */
+    long status;             /* of the last failure of a _bulk_docs or _revs_diff, */
+    struct diff_words words; /* and what the server said of it */
 
     enum request_result result;
     struct error error;
@@ -163,25 +160,7 @@ int request_add(struct request *r, uint32_t batch, const char *id, const char *r
 
 bool request_outcome(const struct request *r, size_t at, struct outcome *out)
 {
-    const struct parcel *parcel = &r->parcel;
-    const struct item *item;
-
-    if (at >= parcel->count + parcel->shares_count)
-        return false;
-    if (at < parcel->count) {
-        item = &parcel->items[at];
-        out->batch = item->batch;
-    } else {
-        item = &parcel->items[parcel->shares[at - parcel->count].item];
-        out->batch = parcel->shares[at - parcel->count].batch;
-    }
-    out->state = item->state;
-    out->asked_only = item->length == 0;
-    out->id = parcel_name(parcel, item->id);
-    out->rev = parcel_name(parcel, item->rev);
-    out->word = parcel_name(parcel, item->word);
-    out->reason = parcel_name(parcel, item->reason);
-    return true;
+    return parcel_outcome(&r->parcel, at, out);
 }
 
 /* ---- the end ------------------------------------------------------------------------------- */
@@ -235,37 +214,16 @@ static void blocked(struct request *r, const struct cht_answer *answer)
     (void)error_set(&r->error, ERROR_REFUSED,
                     "user %s, database %s: the server answers %ld to %s (%s); check the user's "
                     "rights and `db=` in the configuration, the batches stay held",
-                    r->user->name, r->base + 1, answer->status, r->path, r->reason);
+                    r->user->name, r->base + 1, answer->status, r->path, r->words.reason);
     finish(r, REQUEST_BLOCKED);
 }
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
-/* Keep the server's words on a failure: CouchDB's members `error` and `reason`, or, when a proxy answers
- * with a page, what the status means. */
 static void keep_words(struct request *r, const struct cht_answer *answer)
 {
-    static const struct {
-        long status;
-        const char *word;
-    } words[] = {{400, "bad request"}, {403, "forbidden"}, {404, "not found"},   {412, "bad stub"},
-                 {413, "too large"},   {414, "too long"},  {500, "server error"}};
-    json_t *body = json_loadb(answer->body, answer->size, 0, NULL);
-    const char *word = json_string_value(json_object_get(body, "error"));
-    const char *reason = json_string_value(json_object_get(body, "reason"));
-    const char *meaning = "";
-
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (words[i].status == answer->status)
-            meaning = words[i].word;
-    }
     r->status = answer->status;
-    (void)snprintf(r->word, sizeof r->word, "%ld %s", answer->status,
-                   word != NULL ? word : meaning);
-    (void)snprintf(r->reason, sizeof r->reason, "%s", reason != NULL ? reason : "");
-    if (reason == NULL && word != NULL)
-        (void)snprintf(r->reason, sizeof r->reason, "%s", meaning);
-    json_decref(body);
+    diff_failure(answer->status, answer->body, answer->size, &r->words);
 }
 
 /* True when the answer is about the user and the database, not about documents; it is dealt with. */
@@ -311,7 +269,7 @@ static void refuse_alone(struct request *r)
         finish(r, REQUEST_AWAY);
         return;
     }
-    refuse(r, item, r->word, r->reason);
+    refuse(r, item, r->words.word, r->words.reason);
     if (r->step != STEP_END)
         next(r);
 }
@@ -324,7 +282,7 @@ static void split(struct request *r, bool asked)
     for (middle = r->at.from; seen < open / 2; middle++)
         seen += r->parcel.items[middle].state == OUTCOME_OPEN;
     log_debug("request: %zu documents of database %s failed together (%s), going on in halves",
-              open, r->db, r->word);
+              open, r->db, r->words.word);
     if (r->ranges_count + 2 > RANGES_MOST) {
         (void)error_set(&r->error, ERROR_FAILED, "request: split too often");
         finish(r, REQUEST_BROKEN);
@@ -377,7 +335,7 @@ static void refuse_rest(struct request *r)
 
         if (item->state != OUTCOME_OPEN)
             continue;
-        (void)diff_words(r->results, parcel_name(&r->parcel, item->id),
+        (void)diff_entry(r->results, parcel_name(&r->parcel, item->id),
                          parcel_name(&r->parcel, item->rev), &word, &reason);
         refuse(r, i, word, reason);
     }

@@ -69,13 +69,6 @@ void request_tick(struct request *request, int64_t now_ms);
 enum request_result request_result(const struct request *request);
 const struct error *request_error(const struct request *request); /* unless it is settled */
 
-struct outcome {
-    uint32_t batch;
-    enum outcome_state state;
-    bool asked_only;
-    const char *id, *rev, *word, *reason;
-};
-
 /* The outcome of each document, shared ones too: true with OUT filled (strings owned by the request)
  * while AT is less than their number. */
 bool request_outcome(const struct request *request, size_t at, struct outcome *out);
