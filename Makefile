@@ -41,7 +41,7 @@ LIBS_boda-dock = dock host link store base
 LIBS_boda = boda link store base
 PROGRAMS = $(foreach p,boda boda-courier boda-dock boda-tablet,$(if $(wildcard $(call main,$p)),$p))
 
-PACKAGES = openssl sqlite3 jansson yajl libzstd libmicrohttpd libcurl inih
+PACKAGES = openssl sqlite3 jansson yajl libzstd libmicrohttpd libcurl inih zlib
 TEST_PACKAGES = cmocka
 
 main = $(DIR_$(firstword $(LIBS_$1)))/main.c

@@ -19,12 +19,13 @@ struct cht;
 enum cht_kind { CHT_KIND_CHT, CHT_KIND_COUCHDB };
 
 struct cht_options {
-    const char *url;       /* "https://host[:port][/prefix]", without the database */
-    enum cht_kind kind;    /* cht: log in by POST /medic/login, no request gzip; couchdb: Basic, gzip */
-    bool basic;            /* cht: Basic authentication instead of the login */
-    const char *ca_file;   /* private CA, or NULL */
+    const char *url; /* "https://host[:port][/prefix]", without the database */
+    enum cht_kind
+        kind;   /* cht: log in by POST /medic/login, no request gzip; couchdb: Basic, gzip */
+    bool basic; /* cht: Basic authentication instead of the login */
+    const char *ca_file;    /* private CA, or NULL */
     unsigned most_parallel; /* requests in flight at most */
-    int patience_s;        /* how long an outage (no network, 429, 502, 503, 504) is waited out with
+    int patience_s; /* how long an outage (no network, 429, 502, 503, 504) is waited out with
                               jittered back-off before a request fails; long: hours */
     const atomic_bool *stop; /* true: everything in flight is ended, requests fail */
 };
@@ -44,11 +45,11 @@ enum cht_result {
 
 struct cht_answer {
     enum cht_result result;
-    long status;           /* HTTP */
-    const char *body;      /* decoded; NUL-terminated behind size; valid during the callback */
+    long status;      /* HTTP */
+    const char *body; /* decoded; NUL-terminated behind size; valid during the callback */
     size_t size;
-    bool json;             /* its content type is JSON */
-    char text[256];        /* for people, when it is not a 2xx: cause and what to do */
+    bool json;      /* its content type is JSON */
+    char text[256]; /* for people, when it is not a 2xx: cause and what to do */
 };
 
 /* Called once for each request, from within cht_run. It may submit further requests. */
@@ -67,7 +68,11 @@ int cht_submit(struct cht *cht, const struct cht_user *user, const char *method,
 /* How many requests are queued or in flight. */
 size_t cht_pending(const struct cht *cht);
 
-/* Drive what is in flight for at most TIMEOUT_MS; returns as soon as something was done. 0, -1. */
+/* Drive what is in flight for at most TIMEOUT_MS; returns as soon as something was done.  0; -1 for what
+ * waiting will not mend (the server's certificate is not to be trusted: ERROR_FAILED; memory): all that
+ * was queued or in flight has then been ended with CHT_UNAVAILABLE.  A status of 502 or 504 comes to DONE
+ * as CHT_ANSWERED only when this one request fails again and again while the server answers others: cut
+ * its body smaller.  A status of 0: the answer was larger than 16 MB. */
 int cht_run(struct cht *cht, int timeout_ms, struct error *error);
 
 #endif

@@ -392,6 +392,7 @@ struct config *config_open(const char *file, struct error *error)
 {
     struct config *config = calloc(1, sizeof *config);
     struct reading r = {.config = config, .file = file, .error = error};
+    char copy[PATH_MAX];
     int line;
 
     if (config == NULL || strlen(file) >= sizeof r.folder) {
@@ -403,8 +404,8 @@ struct config *config_open(const char *file, struct error *error)
     config->most_bytes = 8u << 20;
     config->parallel = 4;
     config->patience_s = 4 * 60 * 60;
-    strcpy(r.folder, file);
-    memmove(r.folder, dirname(r.folder), strlen(dirname(r.folder)) + 1);
+    strcpy(copy, file);
+    strcpy(r.folder, dirname(copy)); /* which changes its argument, or returns "." */
     r.stream = fopen(file, "re");
     if (r.stream == NULL) {
         (void)error_errno(error, errno, "%s: cannot be opened", file);

@@ -19,7 +19,7 @@ struct entry {
 struct users {
     bool account;
     struct entry *entries; /* sorted by name */
-    size_t count;
+    size_t count, capacity;
 };
 
 /* What is read so far.  Fields are unquoted in place and ended by a zero. */
@@ -97,11 +97,29 @@ static int find_column(const struct reading *r, const char *name)
     return -1;
 }
 
+/* realloc would leave a copy of the passwords behind. */
+static int grow(struct users *users)
+{
+    size_t capacity = users->capacity > 0 ? 2 * users->capacity : 16;
+    struct entry *larger = calloc(capacity, sizeof *larger);
+
+    if (larger == NULL)
+        return -1;
+    if (users->count > 0) {
+        memcpy(larger, users->entries, users->count * sizeof *larger);
+        explicit_bzero(users->entries, users->count * sizeof *larger);
+    }
+    free(users->entries);
+    users->entries = larger;
+    users->capacity = capacity;
+    return 0;
+}
+
 static int add_entry(struct users *users, const struct reading *r, unsigned long line,
                      size_t name_column, size_t password_column, struct error *error)
 {
     const char *name, *password;
-    struct entry *larger, *entry;
+    struct entry *entry;
 
     if (r->fields_count <= name_column || r->fields_count <= password_column)
         return error_set(error, ERROR_USAGE, "%s:%lu: the line has fewer columns than the header",
@@ -114,19 +132,11 @@ static int add_entry(struct users *users, const struct reading *r, unsigned long
     if (*password == '\0' || strlen(password) >= SECRET_BYTES)
         return error_set(error, ERROR_USAGE, "%s:%lu: user %s: the password is empty or too long",
                          r->file, line, name);
-    larger = calloc(users->count + 1, sizeof *larger);
-    if (larger == NULL)
+    if (users->count == users->capacity && grow(users) != 0)
         return error_set(error, ERROR_FAILED, "%s: no memory", r->file);
-    if (users->count > 0)
-        memcpy(larger, users->entries, users->count * sizeof *larger);
-    entry = &larger[users->count];
+    entry = &users->entries[users->count++];
     strcpy(entry->name, name);
     strcpy(entry->password.text, password);
-    if (users->count > 0)
-        explicit_bzero(users->entries, users->count * sizeof *larger);
-    free(users->entries);
-    users->entries = larger;
-    users->count++;
     return 0;
 }
 
