@@ -17,6 +17,7 @@ say() {
 
 # The apt sources of Debian itself; those of others would hide what Debian lacks.
 debian_sources() {
+    # shellcheck disable=SC2016 # apt-get fills these in
     apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
         awk -v suite="$SUITE" 'index($2, suite) == 1 { print "deb", $1, $2, $3 }' | sort -u
 }
@@ -53,6 +54,7 @@ inside() {
     mount --rbind /dev "$root/dev"
     mount --rbind /sys "$root/sys"
     # Whoever has cloned the project has make.
+    # shellcheck disable=SC2016 # the shell in there fills these in
     chroot "$root" /usr/bin/env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin RUN="$RUN" /bin/sh -c '
         set -eu
