@@ -33,6 +33,7 @@ DIR_courier = gadget
 DIR_tablet = host/tablet
 DIR_dock = host/dock
 DIR_boda = host/boda
+DIR_support = tests/unit/support
 
 # A program's name and its libraries; the first one's folder has its main.c.
 LIBS_boda-courier = courier link store base
@@ -50,10 +51,9 @@ lib_objects = $(call objects,$(filter-out %/main.c,$(wildcard $(DIR_$1)/*.c)))
 archives = $(patsubst %,$(O)/lib%.a,$1)
 
 MAINS = $(call objects,$(foreach p,$(PROGRAMS),$(call main,$p)))
-SUPPORT = $(call objects,$(wildcard tests/unit/support/*.c))
 UNIT = $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*_test.c))
 FUZZ = $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/*_fuzz.c))
-OBJECTS = $(foreach l,$(LIBS),$(call lib_objects,$l)) $(MAINS) $(SUPPORT) $(addsuffix .o,$(UNIT) $(FUZZ))
+OBJECTS = $(foreach l,$(LIBS) support,$(call lib_objects,$l)) $(MAINS) $(addsuffix .o,$(UNIT) $(FUZZ))
 
 # ---- flags -------------------------------------------------------------------------------------------------------------
 WARNINGS = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wconversion -Wpointer-arith -Werror
@@ -116,7 +116,7 @@ $(O)/bin/%: $(O)/compile.flags
 	@mkdir -p $(@D)
 	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS))
 
-$(O)/tests/unit/%_test: $(O)/tests/unit/%_test.o $(SUPPORT) $(call archives,$(LIBS))
+$(O)/tests/unit/%_test: $(O)/tests/unit/%_test.o $(call archives,support $(LIBS))
 	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS) $(PKG_TEST_LIBS))
 
 $(O)/tests/fuzz/%_fuzz: $(O)/tests/fuzz/%_fuzz.o $(call archives,$(LIBS))
@@ -132,7 +132,7 @@ $(O)/compile.flags: FORCE
 $(O)/lib%.members: FORCE
 	$(call keep_text,$(call lib_objects,$*))
 
-$(foreach l,$(LIBS),$(eval $(O)/lib$l.a: $(call lib_objects,$l)))
+$(foreach l,$(LIBS) support,$(eval $(O)/lib$l.a: $(call lib_objects,$l)))
 $(foreach p,$(PROGRAMS),$(eval $(O)/bin/$p: $(call objects,$(call main,$p)) $(call archives,$(LIBS_$p))))
 -include $(OBJECTS:.o=.d)
 
