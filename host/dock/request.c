@@ -10,7 +10,7 @@
 #include "host/dock/diff.h"
 
 #define TRIES_MOST 5       /* of a step that was answered with nonsense */
-#define FIRST_PAUSE_MS 250 /* before its second try; doubled each time */
+#define FIRST_PAUSE_MS 100 /* before its second try; doubled each time */
 #define LONE_500_MOST 16   /* see request_shared.lone_500 */
 #define RANGES_MOST 64     /* halves of halves ...: log2 of the documents, and one each */
 #define PATH_BYTES (3 * 128 + 32)
@@ -209,12 +209,14 @@ void request_tick(struct request *r, int64_t now_ms)
     submit(r, r->step);
 }
 
-static void blocked(struct request *r, const struct cht_answer *answer)
+static void blocked(struct request *r)
 {
-    (void)error_set(&r->error, ERROR_REFUSED,
-                    "user %s, database %s: the server answers %ld to %s (%s); check the user's "
-                    "rights and `db=` in the configuration, the batches stay held",
-                    r->user->name, r->base + 1, answer->status, r->path, r->words.reason);
+    (void)error_set(
+        &r->error, ERROR_REFUSED,
+        "user %s, database %s: the server answers %s%s%s to %s; check the user's rights "
+        "and `db=` in the configuration, the batches stay held",
+        r->user->name, r->base + 1, r->words.word, r->words.reason[0] ? ", " : "", r->words.reason,
+        r->path);
     finish(r, REQUEST_BLOCKED);
 }
 
@@ -241,7 +243,7 @@ static bool about_database(struct request *r, const struct cht_answer *answer)
         submit(r, STEP_CREATE);
         return true;
     }
-    blocked(r, answer);
+    blocked(r);
     return true;
 }
 
