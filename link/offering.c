@@ -143,6 +143,20 @@ static int add_offer(struct offering *offering, json_t *offers, const struct bat
     return 0;
 }
 
+static size_t unsettled(const struct offering *offering)
+{
+    return offering->before->unsettled + offering->page->unsettled;
+}
+
+/* All DATA of the page is out: the next page, or wait for what is unsettled. */
+static void page_streamed(struct offering *offering)
+{
+    if (!offering->last_page)
+        offering->state = OFFERING;
+    else
+        offering->state = unsettled(offering) > 0 ? CLOSING : RESTING;
+}
+
 static int send_page(struct offering *offering, struct buffer *out, struct error *error)
 {
     struct page *free_page = offering->before;
@@ -170,9 +184,11 @@ static int send_page(struct offering *offering, struct buffer *out, struct error
     }
     if (free_page->count > 0)
         offering->moved = true;
-    /* A full page may be the last one by chance; an empty one then follows. */
+    /* A full page may be the last one by chance; an empty one then follows, which is not answered. */
     offering->last_page = found == 0;
     offering->state = ASKED;
+    if (free_page->count == 0)
+        page_streamed(offering);
     return message_offers(out, offers, !offering->last_page, error);
 }
 
@@ -183,15 +199,6 @@ static void settle_full(struct offering *offering, struct item *item)
     item->verdict = VERDICT_FULL;
     if (offering->full_position == 0 || item->position < offering->full_position)
         offering->full_position = item->position;
-}
-
-/* All DATA of the page is out: the next page, or wait for what is unsettled. */
-static void page_streamed(struct offering *offering)
-{
-    if (!offering->last_page)
-        offering->state = OFFERING;
-    else
-        offering->state = offering->page->unsettled > 0 ? CLOSING : RESTING;
 }
 
 static void next_wanted(struct offering *offering)
@@ -311,7 +318,7 @@ int offering_stored(struct offering *offering, const struct frame *frame, struct
     }
     if (offering->state == STREAMING)
         next_wanted(offering); /* what found no room is not sent to its end */
-    if (offering->state == CLOSING && page->unsettled == 0)
+    if (offering->state == CLOSING && unsettled(offering) == 0)
         offering->state = RESTING;
     return hand_over(offering, page, answers, VERDICT_STORED, error);
 }

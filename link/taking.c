@@ -478,8 +478,7 @@ static int answer(struct taking *taking, struct buffer *out, struct error *error
         answers[i].verdict = taking->items[i].verdict;
         answers[i].offset = taking->items[i].next;
     }
-    return message_want(out, taking->count > 0 ? taking->items[0].offer.n : taking->next_n, answers,
-                        taking->count, error);
+    return message_want(out, taking->items[0].offer.n, answers, taking->count, error);
 }
 
 /* The offers of a frame into the items of a new page. */
@@ -523,7 +522,7 @@ static int take_page(struct taking *taking, const struct frame *frame, struct bu
             return -1;
     if (decide_room(taking, error) != 0)
         return -1;
-    return answer(taking, out, error);
+    return taking->count > 0 ? answer(taking, out, error) : 0;
 }
 
 int taking_offer(struct taking *taking, const struct frame *frame, struct buffer *out,
