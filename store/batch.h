@@ -12,6 +12,7 @@
 #define BATCH_PLAIN_BYTES (4u << 20)   /* most plaintext of a batch of several documents */
 #define BATCH_DOC_MAX_BYTES (32u << 20) /* largest document, which makes a batch of its own */
 #define BATCH_KIND_BYTES 33
+#define MANIFEST_MAX_BYTES 4096u /* its line, without '\n' */
 
 struct manifest {
     char from[STORE_NAME_BYTES];
@@ -26,7 +27,8 @@ struct manifest {
 };
 
 /* Seal LINES (SIZE bytes of NDJSON without the manifest, each line ended by '\n') for RECIPIENT,
- * signed by SIGNER.  The batch's bytes are appended to OUT and its label is filled in.  Peak memory:
+ * signed by SIGNER, who must be one that may sign for manifest->from; manifest->docs must be the number
+ * of lines.  The batch's bytes are appended to OUT and its label is filled in.  Peak memory:
  * at most 3 x SIZE beyond the arguments. */
 int batch_seal(const struct identity *signer, X509 *recipient, const struct manifest *manifest,
                const void *lines, size_t size, struct buffer *out, struct label *label,
@@ -47,9 +49,11 @@ struct opened_batch {
  * signer's certificate and revocation (TRUST), that the signer may sign for manifest.from (a tablet
  * for itself and its own user; the server certificate for "server"), that manifest.to is the
  * recipient, that the label agrees, the caps.  Each fault has its own message:
- *   "... does not match its id", "... is not sealed to NAME", "... was altered" (tag), "... is not
- *   signed", "... signer X was not issued by this deployment", "... signer X is revoked", "... label
- *   contradicts the manifest: FIELD", "... expands to more than N bytes", ...
+ *   "batch 0123456789ab: does not match its id", "...: is not sealed to NAME", "...: was altered or
+ *   cut", "...: is not signed", "...: signer X was not issued by this deployment", "...: signer X is
+ *   revoked", "...: label contradicts the manifest: FIELD", "...: expands to more than N bytes": all
+ *   are in docs/batch.md, "Faults".  ERROR_FAILED is lack of memory, ERROR_CORRUPT and ERROR_REFUSED
+ *   are the batch's faults.
  * On failure OUT is empty (all zero) and *REVOKED (may be NULL) says whether revocation was the
  * cause.  On success the caller frees it with opened_batch_free. */
 int batch_open(const struct identity *recipient, struct trust *trust, const struct label *label,
