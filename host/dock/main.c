@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * boda-dock: takes batches from couriers and replays them into the server (docs/dock.md).
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "host/dock/aside.h"
+#include "host/dock/refused.h"
+#include "host/dock/run.h"
+
+#define VERSION "0.1"
+
+static const char usage_text[] =
+    "usage: boda-dock --config FILE COMMAND [OPTION...]\n"
+    "\n"
+    "  run --connect unix:PATH [--once]      visit couriers and replay what they bring; with --once\n"
+    "                                        until nothing moves\n"
+    "  upload                                replay what the store holds, without a courier\n"
+    "  refused list                          documents that the server would not take\n"
+    "  refused retry|dismiss NUMBER...|--all try them again, or let them go\n"
+    "  aside list                            batches that could not be used\n"
+    "  aside release NUMBER...|--all         try them again\n"
+    "  aside drop NUMBER...|--all --yes      throw them away, here and where they came from\n"
+    "\n"
+    "  --config FILE            the dock's configuration\n"
+    "  --passphrase-file FILE   the passphrase of dock.p12 and server.p12\n"
+    "  --log-level LEVEL        error, warning, info (default) or debug\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 75 server or courier not there, try again later.\n";
+
+/* Set by SIGTERM and SIGINT: everything comes to a clean end. */
+static atomic_bool stop;
+
+struct arguments {
+    const char *config, *passphrase_file, *connect;
+    bool once, all, yes, usb;
+    char *const *words; /* behind the command */
+    int words_count;
+};
+
+static void on_signal(int number)
+{
+    (void)number;
+    atomic_store(&stop, true);
+}
+
+static int set_signals(struct error *error)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    if (sigaction(SIGTERM, &action, NULL) != 0 || sigaction(SIGINT, &action, NULL) != 0 ||
+        sigaction(SIGPIPE, &ignore, NULL) != 0)
+        return error_set(error, ERROR_FAILED, "signals: cannot be set up");
+    return 0;
+}
+
+/* Keys, passwords and records are not to end up in a core file. */
+static void forbid_cores(void)
+{
+    const struct rlimit none = {0, 0};
+
+    if (setrlimit(RLIMIT_CORE, &none) != 0)
+        log_warning("core files cannot be switched off");
+}
+
+static int run(struct dock *dock, const struct arguments *arguments, struct error *error)
+{
+    int (*work)(struct dock *, const char *, struct error *) =
+        arguments->once ? run_once : run_forever;
+
+    if (arguments->usb)
+        return error_set(error, ERROR_USAGE, "--usb: not in this version; use --connect unix:PATH");
+    if (arguments->connect == NULL || strncmp(arguments->connect, "unix:", 5) != 0)
+        return error_set(error, ERROR_USAGE, "run: needs --connect unix:PATH");
+    if (dock_open(dock, arguments->config, arguments->passphrase_file, &stop, error) != 0)
+        return -1;
+    return work(dock, arguments->connect, error);
+}
+
+static int upload(struct dock *dock, const struct arguments *arguments, struct error *error)
+{
+    if (dock_open(dock, arguments->config, arguments->passphrase_file, &stop, error) != 0)
+        return -1;
+    return run_upload(dock, error);
+}
+
+static int refused(struct dock *dock, const struct arguments *arguments, struct error *error)
+{
+    if (dock_open_store(dock, arguments->config, error) != 0)
+        return -1;
+    return refused_run(dock, arguments->words, arguments->words_count, arguments->all, error);
+}
+
+static int aside(struct dock *dock, const struct arguments *arguments, struct error *error)
+{
+    if (dock_open_store(dock, arguments->config, error) != 0)
+        return -1;
+    return aside_run(dock, arguments->words, arguments->words_count, arguments->all, arguments->yes,
+                     error);
+}
+
+static const struct command {
+    const char *name;
+    int (*work)(struct dock *dock, const struct arguments *arguments, struct error *error);
+    bool has_words;
+    const char *options; /* those of its own that it takes */
+} commands[] = {
+    {"run", run, false, "cou"},
+    {"upload", upload, false, ""},
+    {"refused", refused, true, "a"},
+    {"aside", aside, true, "ay"},
+};
+
+static int take_option(struct arguments *arguments, int option, char *value, char *given)
+{
+    size_t length = strlen(given);
+
+    switch (option) {
+    case 'f':
+        arguments->config = value;
+        return 0;
+    case 'p':
+        arguments->passphrase_file = value;
+        return 0;
+    case 'l':
+        return log_set_level(value);
+    case 'c':
+        arguments->connect = value;
+        break;
+    case 'o':
+        arguments->once = true;
+        break;
+    case 'u':
+        arguments->usb = true;
+        break;
+    case 'a':
+        arguments->all = true;
+        break;
+    case 'y':
+        arguments->yes = true;
+        break;
+    default:
+        return -1;
+    }
+    if (strchr(given, option) == NULL) {
+        given[length] = (char)option; /* room for each of the five */
+        given[length + 1] = '\0';
+    }
+    return 0;
+}
+
+static const struct command *find_command(const char *name, const char *given, int words,
+                                          struct error *error)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        const struct command *command = &commands[i];
+
+        if (strcmp(command->name, name) != 0)
+            continue;
+        if ((words > 0 && !command->has_words) ||
+            strspn(given, command->options) != strlen(given)) {
+            (void)error_set(error, ERROR_USAGE,
+                            "%s: takes not all of these words and options; see "
+                            "boda-dock --help",
+                            name);
+            return NULL;
+        }
+        return command;
+    }
+    (void)error_set(error, ERROR_USAGE, "%s: is not a command; see boda-dock --help", name);
+    return NULL;
+}
+
+/* 0 with *COMMAND set; 1: all is said already; -1. */
+static int read_arguments(int argc, char **argv, struct arguments *arguments,
+                          const struct command **command, struct error *error)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'f'},
+        {"passphrase-file", required_argument, NULL, 'p'},
+        {"log-level", required_argument, NULL, 'l'},
+        {"connect", required_argument, NULL, 'c'},
+        {"usb", optional_argument, NULL, 'u'},
+        {"once", no_argument, NULL, 'o'},
+        {"all", no_argument, NULL, 'a'},
+        {"yes", no_argument, NULL, 'y'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
+    };
+    char given[8] = "";
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'h' || option == 'v') {
+            (void)fputs(option == 'h' ? usage_text : "boda-dock " VERSION "\n", stdout);
+            return 1;
+        }
+        if (take_option(arguments, option, optarg, given) != 0)
+            return error_set(error, ERROR_USAGE, "boda-dock: wrong usage; see boda-dock --help");
+    }
+    if (optind == argc)
+        return error_set(error, ERROR_USAGE, "boda-dock: needs a command; see boda-dock --help");
+    if (arguments->config == NULL && !arguments->usb)
+        return error_set(error, ERROR_USAGE, "boda-dock: needs --config FILE");
+    arguments->words = argv + optind + 1;
+    arguments->words_count = argc - optind - 1;
+    *command = find_command(argv[optind], given, arguments->words_count, error);
+    return *command == NULL ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct command *command = NULL;
+    struct arguments arguments = {0};
+    struct dock dock = {0};
+    struct error error = {0};
+    int result;
+
+    result = read_arguments(argc, argv, &arguments, &command, &error);
+    if (result == 0) {
+        forbid_cores();
+        result = set_signals(&error);
+        if (result == 0)
+            result = command->work(&dock, &arguments, &error);
+        dock_close(&dock);
+    }
+    if (result >= 0)
+        return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    log_error("%s", error.text);
+    return error_exit_status(&error);
+}

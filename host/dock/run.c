@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "host/dock/run.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "host/cable.h"
+#include "host/dock/receipts.h"
+#include "host/dock/replay.h"
+
+#define POLL_MS 500
+#define AGAIN_MS 60000 /* after a replay that failed for a cause that may pass */
+
+struct moved {
+    uint64_t applied, receipts;
+};
+
+static struct cht *open_server(const struct dock *dock, struct error *error)
+{
+    const struct config *config = dock->config;
+    struct cht_options options = {.url = config->url,
+                                  .kind = config->kind,
+                                  .basic = config->basic,
+                                  .ca_file = config->ca,
+                                  .most_parallel = config->parallel,
+                                  .patience_s = config->patience_s,
+                                  .stop = dock->stop};
+
+    return cht_new(&options, error);
+}
+
+static bool is_stopped(const struct dock *dock)
+{
+    return dock->stop != NULL && atomic_load(dock->stop);
+}
+
+/* Replay, and make receipts of what came of it, also when not all went well. */
+static int replay(struct dock *dock, struct cht *cht, struct moved *moved, struct error *error)
+{
+    struct replay_options options = {.store = dock->store,
+                                     .server = dock->server,
+                                     .trust = dock->trust,
+                                     .cht = cht,
+                                     .users = dock->users,
+                                     .db = dock->config->db,
+                                     .most_docs = dock->config->most_docs,
+                                     .most_bytes = dock->config->most_bytes,
+                                     .parallel = dock->config->parallel,
+                                     .stop = dock->stop};
+    struct replay_counts counts = {0};
+    int64_t start_ms = clock_ms();
+    int result = replay_run(&options, &counts, error);
+    struct error receipt_error;
+
+    moved->applied = counts.applied_batches;
+    if (receipts_make(dock->store, dock->server, dock->trust, dock->config->deployment,
+                      &moved->receipts, &receipt_error) != 0) {
+        if (result == 0 && error != NULL)
+            *error = receipt_error;
+        else
+            log_error("%s", receipt_error.text);
+        result = -1;
+    }
+    if (counts.docs > 0 || counts.applied_batches > 0)
+        log_info("replay: %llu of %llu batches applied, %llu documents, %llu sent, %llu proven, "
+                 "%llu refused, %llu batches set aside, %llu receipts, %.1f s",
+                 (unsigned long long)counts.applied_batches, (unsigned long long)counts.batches,
+                 (unsigned long long)counts.docs, (unsigned long long)counts.sent_docs,
+                 (unsigned long long)counts.proven_docs, (unsigned long long)counts.refused_docs,
+                 (unsigned long long)counts.aside_batches, (unsigned long long)moved->receipts,
+                 (double)(clock_ms() - start_ms) / 1000.0);
+    return result;
+}
+
+int run_upload(struct dock *dock, struct error *error)
+{
+    struct cht *cht = open_server(dock, error);
+    struct moved moved = {0};
+    int result;
+
+    if (cht == NULL)
+        return -1;
+    result = replay(dock, cht, &moved, error);
+    cht_free(cht);
+    return result;
+}
+
+/* ---- the cable ------------------------------------------------------------------------------ */
+
+static const char *const *tablets_of(const char *courier, void *context)
+{
+    return config_tablets(context, courier);
+}
+
+struct cable {
+    struct cable_options options;
+    struct store_options store;
+    pthread_t thread;
+    atomic_bool *stop;
+    int result;
+    struct error error;
+};
+
+static void fill_cable(struct cable *cable, struct dock *dock, const char *address, bool once)
+{
+    memset(cable, 0, sizeof *cable);
+    cable->store.directory = dock->config->store;
+    cable->store.station = identity_name(dock->self);
+    cable->store.role = "dock";
+    cable->options.address = address;
+    cable->options.store = &cable->store;
+    cable->options.identity = dock->self;
+    cable->options.own_mail = SERVER_NAME;
+    cable->options.tablets = tablets_of;
+    cable->options.context = dock->config;
+    cable->options.once = once;
+    cable->options.stop = cable->stop = dock->stop;
+}
+
+int run_once(struct dock *dock, const char *address, struct error *error)
+{
+    struct error replay_error;
+    struct cht *cht = open_server(dock, error);
+    struct moved moved;
+    struct cable cable;
+    int visited, replayed = 0;
+
+    if (cht == NULL)
+        return -1;
+    fill_cable(&cable, dock, address, true);
+    do {
+        memset(&moved, 0, sizeof moved);
+        visited = cable_run(&cable.options, error);
+        if (is_stopped(dock))
+            break;
+        /* What came before a cut is there to be replayed. */
+        replayed = replay(dock, cht, &moved, &replay_error);
+    } while (visited == 0 && !is_stopped(dock) && moved.applied + moved.receipts > 0);
+    cht_free(cht);
+    if (replayed == 0)
+        return visited;
+    if (visited != 0)
+        log_error("%s", replay_error.text);
+    else if (error != NULL)
+        *error = replay_error;
+    return -1;
+}
+
+static void *cable_thread(void *context)
+{
+    struct cable *cable = context;
+
+    cable->result = cable_run(&cable->options, &cable->error);
+    if (cable->result != 0)
+        atomic_store(cable->stop, true); /* without a cable there is nothing to wait for */
+    return NULL;
+}
+
+/* ---- both at once --------------------------------------------------------------------------- */
+
+/* Wait until the store is not at VERSION any more, until UNTIL_MS (0: no bound), or for an end. */
+static int wait_for_news(struct dock *dock, int64_t version, int64_t until_ms, struct error *error)
+{
+    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L / 5};
+    int64_t now = version, poll_ms = clock_ms() + POLL_MS;
+
+    while (!is_stopped(dock)) {
+        (void)nanosleep(&pause, NULL); /* a signal cuts it short */
+        if (clock_ms() < poll_ms)
+            continue;
+        poll_ms = clock_ms() + POLL_MS;
+        if (store_version(dock->store, &now, error) != 0)
+            return -1;
+        if (now != version || (until_ms > 0 && clock_ms() >= until_ms))
+            break;
+    }
+    return 0;
+}
+
+static int replay_loop(struct dock *dock, struct cht *cht, struct error *error)
+{
+    char said[ERROR_TEXT_BYTES] = "";
+    struct moved moved;
+    int64_t version, until_ms;
+
+    while (!is_stopped(dock)) {
+        memset(&moved, 0, sizeof moved);
+        until_ms = 0;
+        /* Taken before the replay, so that what comes meanwhile is not missed. */
+        if (store_version(dock->store, &version, error) != 0)
+            return -1;
+        if (replay(dock, cht, &moved, error) == 0) {
+            said[0] = '\0';
+        } else if (error->kind == ERROR_CORRUPT) {
+            return -1;
+        } else if (!is_stopped(dock)) {
+            if (strcmp(said, error->text) != 0)
+                log_error("%s", error->text);
+            memcpy(said, error->text, sizeof said);
+            /* A refused login is not tried again, but a full disk or an ill server may mend. */
+            until_ms = error->kind == ERROR_REFUSED ? 0 : clock_ms() + AGAIN_MS;
+        }
+        if (wait_for_news(dock, version, until_ms, error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int run_forever(struct dock *dock, const char *address, struct error *error)
+{
+    struct cht *cht = open_server(dock, error);
+    struct cable cable;
+    int result;
+
+    if (cht == NULL)
+        return -1;
+    fill_cable(&cable, dock, address, false);
+    result = pthread_create(&cable.thread, NULL, cable_thread, &cable);
+    if (result != 0) {
+        cht_free(cht);
+        return error_errno(error, result, "cable: its thread cannot be started");
+    }
+    result = replay_loop(dock, cht, error);
+    atomic_store(dock->stop, true);
+    (void)pthread_join(cable.thread, NULL);
+    cht_free(cht);
+    if (result == 0 && cable.result != 0) {
+        if (error != NULL)
+            *error = cable.error;
+        result = -1;
+    }
+    return result;
+}
