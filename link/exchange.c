@@ -27,9 +27,13 @@ struct exchange *exchange_new(const struct exchange_options *options,
 
 int exchange_keep(struct exchange *exchange, struct error *error)
 {
-    if (exchange->taking == NULL)
-        return 0;
-    return taking_commit(exchange->taking, &exchange->out, error);
+    int result = 0;
+
+    if (exchange->taking != NULL && taking_commit(exchange->taking, &exchange->out, error) != 0)
+        result = -1;
+    if (exchange->offering != NULL && offering_keep(exchange->offering, error) != 0)
+        result = -1;
+    return result;
 }
 
 void exchange_free(struct exchange *exchange)

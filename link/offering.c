@@ -22,6 +22,7 @@ struct item {
     int64_t position;
     uint64_t size, offset;
     enum verdict verdict;
+    bool noted; /* the store knows that the peer has it */
 };
 
 struct page {
@@ -138,6 +139,7 @@ static int add_offer(struct offering *offering, json_t *offers, const struct bat
     item->size = batch->label.size;
     item->offset = 0;
     item->verdict = VERDICT_NONE;
+    item->noted = false;
     offering->page->count++;
     offering->next_n++;
     return 0;
@@ -212,40 +214,51 @@ static void next_wanted(struct offering *offering)
         page_streamed(offering);
 }
 
-/* Note for status, and for fleeting batches, that the peer has these.  A disk that is full must not
- * end the session: it is what is taken next that makes room. */
-static int hand_over(struct offering *offering, const struct page *page,
-                     const struct answer *answers, enum verdict verdict, struct error *error)
+static bool to_note(const struct item *item)
 {
-    struct store *store = offering->options.store;
-    struct error fault;
-    int result = 0;
-    size_t i;
+    return !item->noted && (item->verdict == VERDICT_STORED || item->verdict == VERDICT_HAVE);
+}
 
-    for (i = 0; i < page->count && answers[i].verdict != verdict; i++)
-        continue;
-    if (i == page->count)
-        return 0;
-    if (store_begin(store, &fault) != 0) {
-        result = -1;
-    } else {
-        for (; i < page->count && result == 0; i++)
-            if (answers[i].verdict == verdict)
-                result = batches_handed_over(store, page->items[i].id, &fault);
-        if (result != 0)
+static int write_notes(struct store *store, const struct page *page, struct error *error)
+{
+    if (store_begin(store, error) != 0)
+        return -1;
+    for (size_t i = 0; i < page->count; i++)
+        if (to_note(&page->items[i]) && batches_handed_over(store, page->items[i].id, error) != 0) {
             store_rollback(store);
-        else
-            result = store_commit(store, &fault);
-    }
-    if (result == 0)
-        return 0;
-    if (fault.kind == ERROR_FULL) {
+            return -1;
+        }
+    return store_commit(store, error);
+}
+
+/* Note what the peer has of PAGE, in one transaction a page: a commit for each STORED would halve the
+ * speed, and what a power cut loses is a line in status and the freeing of a receipt.  A disk that is
+ * full must not end the session: it is what is taken next that makes room. */
+static int hand_over(struct offering *offering, struct page *page, struct error *error)
+{
+    struct error fault;
+    bool some = false;
+
+    for (size_t i = 0; i < page->count && !some; i++)
+        some = to_note(&page->items[i]);
+    if (some && write_notes(offering->options.store, page, &fault) != 0) {
+        if (fault.kind != ERROR_FULL) {
+            if (error != NULL)
+                *error = fault;
+            return -1;
+        }
         log_warning("%s", fault.text);
-        return 0;
     }
-    if (error != NULL)
-        *error = fault;
-    return -1;
+    for (size_t i = 0; i < page->count; i++)
+        page->items[i].noted = page->items[i].noted || to_note(&page->items[i]);
+    return 0;
+}
+
+int offering_keep(struct offering *offering, struct error *error)
+{
+    if (hand_over(offering, offering->before, error) != 0)
+        return -1;
+    return hand_over(offering, offering->page, error);
 }
 
 int offering_want(struct offering *offering, const struct frame *frame, struct error *error)
@@ -274,7 +287,7 @@ int offering_want(struct offering *offering, const struct frame *frame, struct e
     offering->state = STREAMING;
     offering->streaming = 0;
     next_wanted(offering);
-    return hand_over(offering, page, answers, VERDICT_HAVE, error);
+    return page->unsettled == 0 ? hand_over(offering, page, error) : 0;
 }
 
 /* Whether item I of PAGE was sent whole, so that STORED or WRONG can be said of it. */
@@ -320,7 +333,7 @@ int offering_stored(struct offering *offering, const struct frame *frame, struct
         next_wanted(offering); /* what found no room is not sent to its end */
     if (offering->state == CLOSING && unsettled(offering) == 0)
         offering->state = RESTING;
-    return hand_over(offering, page, answers, VERDICT_STORED, error);
+    return page->unsettled == 0 ? hand_over(offering, page, error) : 0;
 }
 
 /* ---- streaming ---- */

@@ -34,6 +34,9 @@ int offering_stored(struct offering *offering, const struct frame *frame, struct
 /* Append OFFER and DATA frames to OUT while it has less than LIMIT bytes and one is due. */
 int offering_send(struct offering *offering, struct buffer *out, size_t limit, struct error *error);
 
+/* Write down what the peer has, where that still waits for the end of a page: the cable has gone. */
+int offering_keep(struct offering *offering, struct error *error);
+
 /* No round is under way: every page of it has been settled. */
 bool offering_settled(const struct offering *offering);
 
