@@ -367,6 +367,9 @@ int store_begin(struct store *store, struct error *error)
     if (store->writing)
         return error_set(error, ERROR_FAILED, "store %s: a transaction is open already",
                          store->directory);
+    if (store->read_only) /* SQLite would begin a transaction that only reads */
+        return error_set(error, ERROR_FAILED, "store %s: was opened to be read only",
+                         store->directory);
     if (run_plain(store, "BEGIN IMMEDIATE", error) != 0)
         return -1;
     store->writing = true;

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * A folder of a test's own, below TMPDIR or /tmp.
+ */
+#ifndef BODA_TESTS_SUPPORT_FOLDER_H
+#define BODA_TESTS_SUPPORT_FOLDER_H
+
+/* Make one; its path, which folder_remove frees.  Ends the test program when it cannot. */
+char *folder_new(void);
+
+/* Remove it with all that is in it. */
+void folder_remove(char *path);
+
+/* "PATH/NAME"; free it. */
+char *folder_path(const char *path, const char *name);
+
+/* In a forked child only: put an empty file system of SIZE_BYTES at PATH, seen by this process alone,
+ * and gone with it.  -1 where the kernel does not let us. */
+int folder_mount_small(const char *path, unsigned long size_bytes);
+
+/* Then make it read-only. */
+int folder_remount_read_only(const char *path);
+
+#endif
