@@ -248,6 +248,17 @@ int envelope_seal(X509 *recipient, struct envelope_bytes *signed_data, struct bu
 
 /* ---- Unseal and verify ---- */
 
+bool envelope_is_sealed(const void *bytes, size_t size)
+{
+    size_t leaf;
+    CMS_ContentInfo *cms = parse(bytes, size, NID_id_smime_ct_authEnvelopedData, &leaf);
+    bool sealed = cms != NULL;
+
+    CMS_ContentInfo_free(cms);
+    ERR_clear_error();
+    return sealed;
+}
+
 static bool is_recipient(CMS_ContentInfo *cms, X509 *certificate)
 {
     STACK_OF(CMS_RecipientInfo) *infos = CMS_get0_RecipientInfos(cms);

@@ -26,6 +26,9 @@ int envelope_sign(const struct identity *signer, struct envelope_bytes *content,
 int envelope_seal(X509 *recipient, struct envelope_bytes *signed_data, struct buffer *out,
                   struct error *error);
 
+/* Whether BYTES have the form of a sealed batch, whatever is in it. */
+bool envelope_is_sealed(const void *bytes, size_t size);
+
 /* Unseal BYTES as RECIPIENT.  SIGNED_DATA is filled only when the tag is right. */
 int envelope_unseal(const struct identity *recipient, const void *bytes, size_t size,
                     struct envelope_bytes *signed_data, struct error *error);
