@@ -15,8 +15,8 @@
 #define STOP_POLL_MS 100
 #define PARALLEL_MOST 64u
 #define GZIP_LEAST_BYTES 1024
-#define PROBE_FROM_FAILURES 3 /* a request that failed so often is not the probe any more */
-#define LONE_FAILURES_MOST 4  /* see note_failure */
+#define PROBE_FROM_FAILURES 2 /* a request that failed so often is not the probe any more */
+#define LONE_FAILURES_MOST 3  /* see note_failure */
 
 /* A request of the caller, queued or in flight. */
 struct job {
@@ -460,6 +460,9 @@ static void settle(struct cht *cht, struct slot *slot, const struct transfer_res
     } else if (seen.end == TRANSFER_ANSWERED) {
         cht->answers++;
         outage_answered(&cht->outage, cht->url, clock_ms());
+        for (struct job *waiting = cht->first; use == USE_PROBE && waiting != NULL;
+             waiting = waiting->next)
+            waiting->due_ms = 0; /* the probe did their waiting */
     } else {
         set_broken(cht, &seen);
     }
