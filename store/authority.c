@@ -359,7 +359,7 @@ int authority_revoke(struct authority *authority, X509 *certificate, struct erro
     if (list != NULL &&
         X509_CRL_get0_by_serial(list, &entry, X509_get_serialNumber(certificate)) != 0) {
         entry = NULL;
-        (void)error_set(error, ERROR_USAGE, "revocation list: the certificate is on it already");
+        (void)error_set(error, ERROR_USAGE, "is on the revocation list already");
         goto done;
     }
     entry = X509_REVOKED_new();
