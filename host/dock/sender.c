@@ -11,6 +11,8 @@
 
 #define FILLING_MOST 4 /* users and databases whose requests are filled side by side */
 #define PARALLEL_MOST 32
+#define WAITING_MOST 64
+#define WAITING_BODIES 3 /* so many full requests wait for the next wave at most, by bytes */
 #define STEP_MS 100
 
 struct block {
@@ -22,7 +24,9 @@ struct sender {
     struct sender_options options;
     struct request_shared shared;
     struct request *filling[FILLING_MOST];
-    size_t filling_count; /* the oldest first */
+    size_t filling_count;                  /* the oldest first */
+    struct request *waiting[WAITING_MOST]; /* for the next wave */
+    size_t waiting_count;
     struct request *active[PARALLEL_MOST];
     size_t active_count;
     struct request *ended[PARALLEL_MOST]; /* noted in a callback, dealt with behind it */
@@ -61,6 +65,8 @@ void sender_free(struct sender *s)
         request_free(s->ended[i]);
     for (size_t i = 0; i < s->filling_count; i++)
         request_free(s->filling[i]);
+    for (size_t i = 0; i < s->waiting_count; i++)
+        request_free(s->waiting[i]);
     free(s->blocks);
     if (s->active_count == 0)
         free(s);
@@ -212,20 +218,19 @@ int sender_step(struct sender *s, int timeout_ms, struct error *error)
     return 0;
 }
 
-/* Take the request at WHICH out of those being filled and start it, when there is room. */
-static int start(struct sender *s, size_t which, struct error *error)
+/* Take the request at WHICH out of LIST and start it, when there is room. */
+static int start(struct sender *s, struct request **list, size_t *count, size_t which,
+                 struct error *error)
 {
     struct request *request;
 
-    /* What is settled and what fails is dealt with in between, so look anew at each turn. */
     while (s->active_count + s->ended_count >= s->options.parallel) {
         if (sender_step(s, STEP_MS, error) != 0)
             return -1;
     }
-    request = s->filling[which];
-    s->filling_count--;
-    memmove(&s->filling[which], &s->filling[which + 1],
-            (s->filling_count - which) * sizeof *s->filling);
+    request = list[which];
+    --*count;
+    memmove(&list[which], &list[which + 1], (*count - which) * sizeof *list);
     if (sender_blocked(s, request_user(request), request_db(request))) {
         request_free(request);
         return 0;
@@ -235,10 +240,15 @@ static int start(struct sender *s, size_t which, struct error *error)
     return 0;
 }
 
+static int start_filling(struct sender *s, size_t which, struct error *error)
+{
+    return start(s, s->filling, &s->filling_count, which, error);
+}
+
 int sender_drain(struct sender *s, struct error *error)
 {
     while (s->filling_count != 0) {
-        if (start(s, 0, error) != 0)
+        if (start_filling(s, 0, error) != 0)
             return -1;
     }
     while (s->active_count + s->ended_count != 0) {
@@ -259,15 +269,29 @@ static bool is_for(const struct request *request, const struct cht_user *user, c
 static int share(struct sender *s, const struct cht_user *user, const char *db, uint32_t batch,
                  const char *id, const char *rev, struct error *error)
 {
-    for (size_t i = 0; i < s->active_count + s->filling_count; i++) {
-        struct request *request =
-            i < s->active_count ? s->active[i] : s->filling[i - s->active_count];
-        int shared = is_for(request, user, db) ? request_share(request, batch, id, rev, error) : 0;
+    struct request *const *const lists[] = {s->active, s->filling, s->waiting};
+    const size_t counts[] = {s->active_count, s->filling_count, s->waiting_count};
 
-        if (shared != 0)
-            return shared;
+    for (size_t list = 0; list < 3; list++) {
+        for (size_t i = 0; i < counts[list]; i++) {
+            int shared = is_for(lists[list][i], user, db)
+                             ? request_share(lists[list][i], batch, id, rev, error)
+                             : 0;
+
+            if (shared != 0)
+                return shared;
+        }
     }
     return 0;
+}
+
+static size_t bytes_of(struct request *const *requests, size_t count)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < count; i++)
+        bytes += request_bytes(requests[i]);
+    return bytes;
 }
 
 /* Wait until LENGTH bytes more are within the bound, which only one single document may exceed. */
@@ -276,16 +300,14 @@ static int make_room(struct sender *s, size_t length, struct error *error)
     size_t most = (s->options.parallel + 1) * s->options.most_bytes;
 
     for (;;) {
-        size_t used = 0;
+        size_t used = bytes_of(s->active, s->active_count) +
+                      bytes_of(s->filling, s->filling_count) +
+                      bytes_of(s->waiting, s->waiting_count);
 
-        for (size_t i = 0; i < s->active_count; i++)
-            used += request_bytes(s->active[i]);
-        for (size_t i = 0; i < s->filling_count; i++)
-            used += request_bytes(s->filling[i]);
         if (used + length <= most || s->active_count + s->ended_count + s->filling_count == 0)
             return 0;
         if (s->active_count + s->ended_count != 0 ? sender_step(s, STEP_MS, error) != 0
-                                                  : start(s, 0, error) != 0)
+                                                  : start_filling(s, 0, error) != 0)
             return -1;
     }
 }
@@ -297,11 +319,15 @@ static bool fits(const struct sender *s, const struct request *request, size_t l
             request_bytes(request) + length + 1 <= s->options.most_bytes);
 }
 
+static const char *server_name(const struct sender *s, const char *db)
+{
+    return strcmp(db, "medic") == 0 ? s->options.db : db;
+}
+
 /* The request that is being filled for USER and DB, with room for LENGTH bytes; NULL: error. */
 static struct request *filling(struct sender *s, const struct cht_user *user, const char *db,
                                size_t length, struct error *error)
 {
-    const char *server_db = strcmp(db, "medic") == 0 ? s->options.db : db;
     struct request *request;
 
     for (size_t i = 0; i < s->filling_count; i++) {
@@ -309,13 +335,13 @@ static struct request *filling(struct sender *s, const struct cht_user *user, co
             continue;
         if (fits(s, s->filling[i], length))
             return s->filling[i];
-        if (start(s, i, error) != 0)
+        if (start_filling(s, i, error) != 0)
             return NULL;
         break;
     }
-    if (s->filling_count == FILLING_MOST && start(s, 0, error) != 0)
+    if (s->filling_count == FILLING_MOST && start_filling(s, 0, error) != 0)
         return NULL;
-    request = request_new(&s->shared, user, db, server_db, on_done, s, error);
+    request = request_new(&s->shared, user, db, server_name(s, db), on_done, s, error);
     if (request != NULL)
         s->filling[s->filling_count++] = request;
     return request;
@@ -343,4 +369,54 @@ int sender_add(struct sender *s, const struct cht_user *user, const char *db, ui
     if (request == NULL)
         return -1;
     return request_add(request, batch, id, rev, json, length, error) < 0 ? -1 : 0;
+}
+
+/* ---- the next wave ------------------------------------------------------------------------------ */
+
+bool sender_may_defer(const struct sender *s, uint64_t docs, size_t length)
+{
+    /* At worst each document but those beyond the limits begins a request. */
+    uint64_t requests = 2 + docs / s->options.most_docs + 2 * length / s->options.most_bytes;
+
+    return s->waiting_count + requests <= WAITING_MOST &&
+           bytes_of(s->waiting, s->waiting_count) + length <=
+               WAITING_BODIES * s->options.most_bytes;
+}
+
+int sender_defer(struct sender *s, const struct cht_user *user, const char *db, uint32_t batch,
+                 const char *id, const char *rev, const char *json, size_t length,
+                 struct error *error)
+{
+    struct request *request = NULL;
+    int shared = share(s, user, db, batch, id, rev, error);
+
+    if (shared != 0)
+        return shared < 0 ? -1 : 0;
+    for (size_t i = s->waiting_count; i-- > 0 && request == NULL;) {
+        if (is_for(s->waiting[i], user, db) && fits(s, s->waiting[i], length))
+            request = s->waiting[i];
+    }
+    if (request == NULL) {
+        if (s->waiting_count == WAITING_MOST)
+            return error_set(error, ERROR_FAILED, "replay: too many requests wait");
+        request = request_new(&s->shared, user, db, server_name(s, db), on_done, s, error);
+        if (request == NULL)
+            return -1;
+        s->waiting[s->waiting_count++] = request;
+    }
+    return request_add(request, batch, id, rev, json, length, error) < 0 ? -1 : 0;
+}
+
+int sender_next_wave(struct sender *s, struct error *error)
+{
+    while (s->waiting_count != 0) {
+        /* The last one can be filled further. */
+        if (s->waiting_count == 1 && s->filling_count < FILLING_MOST) {
+            s->filling[s->filling_count++] = s->waiting[--s->waiting_count];
+            break;
+        }
+        if (start(s, s->waiting, &s->waiting_count, 0, error) != 0)
+            return -1;
+    }
+    return 0;
 }

@@ -20,6 +20,7 @@ struct entry {
     bool refused;  /* documents were refused in this run */
     bool in_ledger;
     bool withheld;
+    bool given;   /* all its documents are with the sender */
     bool applied; /* in this run or before */
 };
 
@@ -105,6 +106,16 @@ void tally_withhold(struct tally *t, uint32_t batch)
 bool tally_withheld(const struct tally *t, uint32_t batch)
 {
     return t->entries[batch].withheld;
+}
+
+void tally_set_given(struct tally *t, uint32_t batch)
+{
+    t->entries[batch].given = true;
+}
+
+bool tally_given(const struct tally *t, uint32_t batch)
+{
+    return t->entries[batch].given;
 }
 
 /* ---- batches ------------------------------------------------------------------------------- */

@@ -37,6 +37,10 @@ uint32_t tally_open(const struct tally *tally, uint32_t batch);
 void tally_withhold(struct tally *tally, uint32_t batch);
 bool tally_withheld(const struct tally *tally, uint32_t batch);
 
+/* All documents of the batch are with the sender. */
+void tally_set_given(struct tally *tally, uint32_t batch);
+bool tally_given(const struct tally *tally, uint32_t batch);
+
 /* The REQUEST has come to its end and is the tally's: counted at once, written with the next flush. */
 int tally_take(struct tally *tally, struct request *request, struct error *error);
 

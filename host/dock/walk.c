@@ -97,14 +97,15 @@ static bool may_write(const struct manifest *manifest)
            (manifest->user[0] != '\0' && strcmp(manifest->db, own) == 0);
 }
 
-/* How many documents there are; -1 with the reason why the batch cannot be used. */
-static int check_docs(const struct opened_batch *opened, uint64_t *docs, struct error *error)
+/* How many documents there are, and contacts of them; -1 with the reason why the batch cannot be used. */
+static int check_docs(const struct opened_batch *opened, uint64_t *docs, uint64_t *contacts,
+                      struct error *error)
 {
     const char *line;
     size_t at = 0, length;
     struct doc doc;
 
-    *docs = 0;
+    *docs = *contacts = 0;
     if (!may_write(&opened->manifest))
         return error_set(error, ERROR_REFUSED, "it is for database %s, which tablets may not write",
                          opened->manifest.db);
@@ -115,13 +116,15 @@ static int check_docs(const struct opened_batch *opened, uint64_t *docs, struct 
         if (doc.rev[0] == '\0')
             return error_set(error, ERROR_FAILED, "its document %llu has no _rev",
                              (unsigned long long)*docs);
+        *contacts += doc_is_contact(&doc);
     }
     return 0;
 }
 
-/* Give the contacts, or the others, to the sender. */
+/* Give documents to the sender: the contacts, for this wave, and the others, for the next. */
+enum { CONTACTS = 1, OTHERS = 2 };
 static int send_docs(struct walk *w, const struct opened_batch *opened, uint32_t batch,
-                     bool contacts, struct error *error)
+                     unsigned which, struct error *error)
 {
     const struct cht_user *user = users_find(w->options->users, opened->manifest.user);
     const char *db = opened->manifest.db, *line;
@@ -143,9 +146,12 @@ static int send_docs(struct walk *w, const struct opened_batch *opened, uint32_t
     while (opened_batch_line(opened, &at, &line, &length) == 1) {
         if (doc_read(line, length, &doc, error) != 0)
             return -1; /* was read before */
-        if (doc_is_contact(&doc) != contacts)
+        if ((which & (doc_is_contact(&doc) ? CONTACTS : OTHERS)) == 0)
             continue;
-        if (sender_add(w->sender, user, db, batch, doc.id, doc.rev, line, length, error) != 0)
+        if ((which == (CONTACTS | OTHERS) && !doc_is_contact(&doc)
+                 ? sender_defer(w->sender, user, db, batch, doc.id, doc.rev, line, length, error)
+                 : sender_add(w->sender, user, db, batch, doc.id, doc.rev, line, length, error)) !=
+            0)
             return -1;
     }
     return 0;
@@ -172,11 +178,23 @@ static int apply_receipt(struct walk *w, const struct opened_batch *opened,
     return 0;
 }
 
+/* Send the contacts.  The other documents are left for the next wave, for which the batch is opened again,
+ * unless there is room to keep them. */
+static int send_first(struct walk *w, const struct opened_batch *opened, uint32_t batch,
+                      uint64_t docs, uint64_t contacts, struct error *error)
+{
+    w->at_once = w->at_once && sender_may_defer(w->sender, docs, opened->lines_bytes);
+    if (!w->at_once)
+        return contacts == 0 ? 0 : send_docs(w, opened, batch, CONTACTS, error);
+    tally_set_given(w->tally, batch);
+    return send_docs(w, opened, batch, CONTACTS | OTHERS, error);
+}
+
 static int meet(struct walk *w, const struct label *label, struct error *error)
 {
     struct opened_batch opened;
     struct error reason;
-    uint64_t docs;
+    uint64_t docs, contacts;
     uint32_t batch;
     int result = -1, found = walk_open(w, label, &opened, &reason, error);
 
@@ -189,11 +207,11 @@ static int meet(struct walk *w, const struct label *label, struct error *error)
         result = apply_receipt(w, &opened, label, error);
     } else if (strcmp(opened.manifest.kind, "docs") != 0) {
         result = 0; /* for a later version of this program */
-    } else if (check_docs(&opened, &docs, &reason) != 0) {
+    } else if (check_docs(&opened, &docs, &contacts, &reason) != 0) {
         result = set_aside(w, label, reason.text, error);
     } else if (tally_add(w->tally, label->id, docs, &batch, error) == 0) {
         w->counts->docs += docs;
-        result = send_docs(w, &opened, batch, true, error);
+        result = send_first(w, &opened, batch, docs, contacts, error);
     }
 done:
     opened_batch_free(&opened);
@@ -207,6 +225,7 @@ int walk_contacts(struct walk *w, struct error *error)
     bool first = true;
     int found;
 
+    w->at_once = true;
     for (;;) {
         found = batches_next_in_stream(w->options->store, SERVER_NAME, first ? NULL : &after,
                                        &batch, error);
@@ -239,15 +258,17 @@ static int send_rest(struct walk *w, uint32_t number, struct error *error)
         tally_withhold(w->tally, number);
         return found < 0 ? -1 : set_aside(w, &batch.label, reason.text, error);
     }
-    result = send_docs(w, &opened, number, false, error);
+    result = send_docs(w, &opened, number, OTHERS, error);
     opened_batch_free(&opened);
     return result;
 }
 
 int walk_rest(struct walk *w, struct error *error)
 {
+    if (sender_next_wave(w->sender, error) != 0)
+        return -1;
     for (uint32_t i = 0; i < tally_batches(w->tally); i++) {
-        if (tally_open(w->tally, i) == 0 || tally_withheld(w->tally, i))
+        if (tally_open(w->tally, i) == 0 || tally_withheld(w->tally, i) || tally_given(w->tally, i))
             continue;
         if (send_rest(w, i, error) != 0 || sender_step(w->sender, 0, error) != 0)
             return -1;

@@ -16,6 +16,7 @@ struct walk {
     struct sender *sender;
     struct tally *tally;
     struct replay_counts *counts;
+    bool at_once;                   /* what fits in memory is opened only once */
     char signer[STORE_NAME_BYTES];  /* whose certificate was remembered last */
     char unknown[STORE_NAME_BYTES]; /* the unknown user that was told last */
 };
