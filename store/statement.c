@@ -62,8 +62,10 @@ int statement_step(struct statement *statement, struct error *error)
 {
     int status = statement->status;
 
-    if (status == SQLITE_OK)
+    if (status == SQLITE_OK) {
+        errno = 0; /* for statement_fail */
         status = sqlite3_step(statement->handle);
+    }
     if (status == SQLITE_ROW)
         return 1;
     if (status == SQLITE_DONE) {
@@ -131,8 +133,10 @@ void statement_get_blob(const struct statement *statement, int column, void *byt
 
 int statement_script(struct store *store, const char *sql, struct error *error)
 {
-    int status = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+    int status;
 
+    errno = 0; /* for statement_fail */
+    status = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
     return status == SQLITE_OK ? 0 : statement_fail(store, status, error);
 }
 
@@ -167,9 +171,8 @@ static const char *user_name(char *text, size_t size)
     return text;
 }
 
-static int describe(const struct store *store, int status, struct error *error)
+static int describe(const struct store *store, int status, int errnum, struct error *error)
 {
-    int errnum = store->db == NULL ? 0 : sqlite3_system_errno(store->db);
     const char *words = store->db == NULL ? sqlite3_errstr(status) : sqlite3_errmsg(store->db);
     char user[64];
 
@@ -210,11 +213,17 @@ static int describe(const struct store *store, int status, struct error *error)
 int statement_fail(struct store *store, int status, struct error *error)
 {
     struct error told;
+    int errnum = errno, known;
 
+    /* SQLite keeps errno for some failures, not for those of COMMIT; the last one of the thread, which
+     * was cleared before, is the next best. */
+    known = store->db == NULL ? 0 : sqlite3_system_errno(store->db);
+    if (known != 0)
+        errnum = known;
     /* Only the extended code tells a full -shm apart. */
     if (store->db != NULL && (sqlite3_extended_errcode(store->db) & 0xff) == (status & 0xff))
         status = sqlite3_extended_errcode(store->db);
-    (void)describe(store, status, &told);
+    (void)describe(store, status, errnum, &told);
     if (told.kind == ERROR_CORRUPT && !store->read_only)
         salvage_suspect(store->path);
     if (store->writing)
