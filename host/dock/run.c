@@ -13,7 +13,8 @@
 #include "host/dock/replay.h"
 
 #define POLL_MS 500
-#define AGAIN_MS 60000 /* after a replay that failed for a cause that may pass */
+#define COURIER_WAIT_MS 10000 /* for a courier, with --once */
+#define AGAIN_MS 60000        /* after a replay that failed for a cause that may pass */
 
 struct moved {
     uint64_t applied, receipts;
@@ -91,23 +92,42 @@ int run_upload(struct dock *dock, struct error *error)
 
 /* ---- the cable ------------------------------------------------------------------------------ */
 
-static const char *const *tablets_of(const char *courier, void *context)
-{
-    return config_tablets(context, courier);
-}
-
 struct cable {
     struct cable_options options;
     struct store_options store;
+    const struct config *config;
+    atomic_bool met; /* a courier was there */
+    atomic_bool end; /* what the cable takes for its stop */
+    atomic_bool *dock_stop;
     pthread_t thread;
-    atomic_bool *stop;
     int result;
     struct error error;
 };
 
+static const char *const *tablets_of(const char *courier, void *context)
+{
+    struct cable *cable = context;
+
+    atomic_store(&cable->met, true);
+    return config_tablets(cable->config, courier);
+}
+
+static int on_idle(struct store *store, struct trust *trust, void *context, struct error *error)
+{
+    struct cable *cable = context;
+
+    (void)store;
+    (void)trust;
+    (void)error;
+    atomic_store(&cable->met, true);
+    return 0;
+}
+
 static void fill_cable(struct cable *cable, struct dock *dock, const char *address, bool once)
 {
     memset(cable, 0, sizeof *cable);
+    cable->config = dock->config;
+    cable->dock_stop = dock->stop;
     cable->store.directory = dock->config->store;
     cable->store.station = identity_name(dock->self);
     cable->store.role = "dock";
@@ -116,9 +136,68 @@ static void fill_cable(struct cable *cable, struct dock *dock, const char *addre
     cable->options.identity = dock->self;
     cable->options.own_mail = SERVER_NAME;
     cable->options.tablets = tablets_of;
-    cable->options.context = dock->config;
+    cable->options.idle = on_idle;
+    cable->options.context = cable;
     cable->options.once = once;
-    cable->options.stop = cable->stop = dock->stop;
+    cable->options.stop = once ? &cable->end : dock->stop;
+}
+
+static void *cable_thread(void *context)
+{
+    struct cable *cable = context;
+
+    cable->result = cable_run(&cable->options, &cable->error);
+    if (cable->result != 0 && !cable->options.once)
+        atomic_store(cable->dock_stop, true); /* without a cable there is nothing to wait for */
+    return NULL;
+}
+
+static int start_cable(struct cable *cable, struct error *error)
+{
+    int errnum = pthread_create(&cable->thread, NULL, cable_thread, cable);
+
+    return errnum == 0 ? 0 : error_errno(error, errnum, "cable: its thread cannot be started");
+}
+
+static void add_ms(struct timespec *time, long ms)
+{
+    time->tv_nsec += ms * 1000000L;
+    time->tv_sec += time->tv_nsec / 1000000000L;
+    time->tv_nsec %= 1000000000L;
+}
+
+/* One visit, or ERROR_TEMPORARY when no courier is there for a while.  The thread is there so that
+ * somebody watches the time. */
+static int visit(struct dock *dock, struct cable *cable, struct error *error)
+{
+    int64_t until_ms = clock_ms() + COURIER_WAIT_MS;
+    bool gave_up = false;
+    struct timespec pause;
+
+    atomic_store(&cable->met, false);
+    atomic_store(&cable->end, false);
+    if (start_cable(cable, error) != 0)
+        return -1;
+    do {
+        if (is_stopped(dock)) {
+            atomic_store(&cable->end, true);
+        } else if (!gave_up && !atomic_load(&cable->met) && clock_ms() >= until_ms) {
+            gave_up = true;
+            atomic_store(&cable->end, true);
+        }
+        (void)clock_gettime(CLOCK_REALTIME, &pause);
+        add_ms(&pause, 50);
+    } while (pthread_timedjoin_np(cable->thread, NULL, &pause) != 0);
+    if (cable->result == 0)
+        return 0;
+    if (gave_up && !atomic_load(&cable->met))
+        return error_set(error, ERROR_TEMPORARY,
+                         "cable %s: no courier was there for %d s; plug one "
+                         "in and try again",
+                         cable->options.address, COURIER_WAIT_MS / 1000);
+    if (error != NULL)
+        *error = cable->error;
+    return -1;
 }
 
 int run_once(struct dock *dock, const char *address, struct error *error)
@@ -134,7 +213,7 @@ int run_once(struct dock *dock, const char *address, struct error *error)
     fill_cable(&cable, dock, address, true);
     do {
         memset(&moved, 0, sizeof moved);
-        visited = cable_run(&cable.options, error);
+        visited = visit(dock, &cable, error);
         if (is_stopped(dock))
             break;
         /* What came before a cut is there to be replayed. */
@@ -148,16 +227,6 @@ int run_once(struct dock *dock, const char *address, struct error *error)
     else if (error != NULL)
         *error = replay_error;
     return -1;
-}
-
-static void *cable_thread(void *context)
-{
-    struct cable *cable = context;
-
-    cable->result = cable_run(&cable->options, &cable->error);
-    if (cable->result != 0)
-        atomic_store(cable->stop, true); /* without a cable there is nothing to wait for */
-    return NULL;
 }
 
 /* ---- both at once --------------------------------------------------------------------------- */
@@ -219,10 +288,9 @@ int run_forever(struct dock *dock, const char *address, struct error *error)
     if (cht == NULL)
         return -1;
     fill_cable(&cable, dock, address, false);
-    result = pthread_create(&cable.thread, NULL, cable_thread, &cable);
-    if (result != 0) {
+    if (start_cable(&cable, error) != 0) {
         cht_free(cht);
-        return error_errno(error, result, "cable: its thread cannot be started");
+        return -1;
     }
     result = replay_loop(dock, cht, error);
     atomic_store(dock->stop, true);

@@ -26,7 +26,8 @@ struct users {
 struct reading {
     const char *file;
     char *at, *end;
-    unsigned long line; /* of `at` */
+    unsigned long line;   /* of `at` */
+    unsigned long record; /* the line that the record begins in */
     char *fields[FIELDS_MOST];
     size_t fields_count;
 };
@@ -67,6 +68,7 @@ static int read_record(struct reading *r, struct error *error)
     r->fields_count = 0;
     while (r->at < r->end && (*r->at == '\n' || *r->at == '\r'))
         r->line += *r->at++ == '\n';
+    r->record = r->line;
     if (r->at == r->end)
         return 0;
     do {
@@ -85,7 +87,8 @@ static int read_record(struct reading *r, struct error *error)
             r->at++;
     } while (ended == ',');
     if (ended == '\r' && r->at < r->end && *r->at == '\n')
-        r->at++;
+        ended = *r->at++;
+    r->line += ended == '\n';
     return 1;
 }
 
@@ -115,23 +118,24 @@ static int grow(struct users *users)
     return 0;
 }
 
-static int add_entry(struct users *users, const struct reading *r, unsigned long line,
-                     size_t name_column, size_t password_column, struct error *error)
+static int add_entry(struct users *users, const struct reading *r, size_t name_column,
+                     size_t password_column, struct error *error)
 {
     const char *name, *password;
     struct entry *entry;
 
     if (r->fields_count <= name_column || r->fields_count <= password_column)
         return error_set(error, ERROR_USAGE, "%s:%lu: the line has fewer columns than the header",
-                         r->file, line);
+                         r->file, r->record);
     name = r->fields[name_column];
     password = r->fields[password_column];
     if (*name == '\0' || strlen(name) >= NAME_BYTES || strchr(name, ':') != NULL)
         return error_set(error, ERROR_USAGE,
-                         "%s:%lu: the user name is empty, too long, or has a colon", r->file, line);
+                         "%s:%lu: the user name is empty, too long, or has a colon", r->file,
+                         r->record);
     if (*password == '\0' || strlen(password) >= SECRET_BYTES)
         return error_set(error, ERROR_USAGE, "%s:%lu: user %s: the password is empty or too long",
-                         r->file, line, name);
+                         r->file, r->record, name);
     if (users->count == users->capacity && grow(users) != 0)
         return error_set(error, ERROR_FAILED, "%s: no memory", r->file);
     entry = &users->entries[users->count++];
@@ -169,7 +173,6 @@ static int index_entries(struct users *users, const char *file, struct error *er
 static int read_users(struct users *users, struct reading *r, struct error *error)
 {
     int name_column, password_column, got;
-    unsigned long line;
 
     if (r->end - r->at >= 3 && memcmp(r->at, "\xef\xbb\xbf", 3) == 0)
         r->at += 3; /* spreadsheets write a byte order mark */
@@ -183,11 +186,10 @@ static int read_users(struct users *users, struct reading *r, struct error *erro
                          "%s:1: the header line must name the columns username and password",
                          r->file);
     for (;;) {
-        line = r->line;
         got = read_record(r, error);
         if (got <= 0)
             return got;
-        if (add_entry(users, r, line, (size_t)name_column, (size_t)password_column, error) != 0)
+        if (add_entry(users, r, (size_t)name_column, (size_t)password_column, error) != 0)
             return -1;
     }
 }
