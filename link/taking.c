@@ -37,7 +37,7 @@ struct taking {
     int64_t blocked_position; /* the cursor stays before it; 0: nowhere */
     uint32_t next_n;
     int64_t last_position; /* of this round */
-    bool in_round, last_page;
+    bool in_round, last_page, full_told;
 
     size_t count, current, walked; /* walked: the items before it are final and in the store */
     struct item items[MESSAGE_PAGE_LABELS];
@@ -222,8 +222,9 @@ static int write_what_fits(struct taking *taking, const char *cause, struct erro
 {
     size_t i = 0;
 
-    log_warning("store: full while taking from %s (%s); make room, and the next visit goes on",
-                taking->options.peer, cause);
+    if (!taking->full_told)
+        log_warning("%s: what it brings finds no room: %s", taking->options.peer, cause);
+    taking->full_told = true;
     while (i < taking->pieces_count && write_group(taking, i, i + 1, error) == 0)
         i++;
     if (i < taking->pieces_count && error->kind != ERROR_FULL)

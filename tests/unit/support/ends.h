@@ -31,6 +31,8 @@ struct ends {
     uint64_t moved_bytes; /* both ways, since ends_connect */
     uint64_t cut_at_byte; /* 0: never */
     bool cut;
+    bool may_stall; /* ends_run returns, with `stalled`, when nothing comes of it for a minute */
+    bool stalled;
     unsigned frames_from_host, frames_from_gadget;
     /* Sees, and may change, each frame before it is delivered. May be NULL. */
     void (*meddle)(struct ends *ends, bool from_host, unsigned char *frame, size_t size);
