@@ -255,7 +255,7 @@ static int run(const struct command *command, int argc, char **argv, struct erro
     return result;
 }
 
-const struct command command_batch = {
+const struct command batch_command = {
     "batch",
     "usage: boda batch verify|list|open [--identity FILE] [--passphrase-file FILE] [--crl FILE]\n"
     "                  FILE...\n"

@@ -36,7 +36,7 @@ void command_print_version(void);
 /* Flush standard output; -1 if something of it could not be written. */
 int command_flush(struct error *error);
 
-extern const struct command command_init, command_enroll, command_revoke, command_status,
-    command_batch;
+extern const struct command init_command, enroll_command, revoke_command, status_command,
+    batch_command;
 
 #endif

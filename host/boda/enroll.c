@@ -270,7 +270,7 @@ static int run(const struct command *command, int argc, char **argv, struct erro
     return result;
 }
 
-const struct command command_enroll = {
+const struct command enroll_command = {
     "enroll",
     "usage: boda enroll tablet|courier|dock NAME [--user CHTUSER] [--csr FILE] -o FILE\n"
     "                   [--deployment DIR] [--passphrase-file FILE]\n"

@@ -112,7 +112,7 @@ static int run(const struct command *command, int argc, char **argv, struct erro
     return result;
 }
 
-const struct command command_init = {
+const struct command init_command = {
     "init",
     "usage: boda init DIR --name DEPLOYMENT [--new-passphrase-file FILE]\n"
     "\n"

@@ -8,7 +8,7 @@
 #include "host/boda/command.h"
 
 static const struct command *const commands[] = {
-    &command_init, &command_enroll, &command_revoke, &command_status, &command_batch,
+    &init_command, &enroll_command, &revoke_command, &status_command, &batch_command,
 };
 
 static const char usage[] =

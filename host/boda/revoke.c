@@ -68,7 +68,7 @@ static int run(const struct command *command, int argc, char **argv, struct erro
     return result;
 }
 
-const struct command command_revoke = {
+const struct command revoke_command = {
     "revoke",
     "usage: boda revoke NAME [--deployment DIR] [--passphrase-file FILE]\n"
     "\n"

@@ -225,7 +225,7 @@ static int run(const struct command *command, int argc, char **argv, struct erro
     return show(dir, json, error);
 }
 
-const struct command command_status = {
+const struct command status_command = {
     "status",
     "usage: boda status [--json] --store DIR\n"
     "\n"
