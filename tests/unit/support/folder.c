@@ -56,13 +56,13 @@ int folder_mount_small(const char *path, unsigned long size_bytes)
     if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
         return -1;
     /* Nothing of it reaches the other mount namespaces. */
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, "") != 0)
         return -1;
     (void)snprintf(size, sizeof size, "size=%lu,mode=0700", size_bytes);
-    return mount("boda-test", path, "tmpfs", 0, size);
+    return mount("none", path, "tmpfs", 0, size);
 }
 
 int folder_remount_read_only(const char *path)
 {
-    return mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+    return mount("none", path, "tmpfs", MS_REMOUNT | MS_RDONLY, "");
 }
