@@ -122,6 +122,24 @@ void replaying_doc(struct replaying *r, const char *type, const char *id, const 
     free(text);
 }
 
+void replaying_docs(struct replaying *r, const char *type, const char *prefix, int count, int each,
+                    int which, const char *more)
+{
+    struct buffer lines = {0};
+    char id[64], rev[80], *text;
+
+    for (int i = 0; i < count; i++) {
+        (void)snprintf(id, sizeof id, "%s%d", prefix, i);
+        (void)snprintf(rev, sizeof rev, "1-%s", id);
+        text = replaying_text(type, id, rev, i % each == which ? more : "");
+        assert_int_equal(buffer_append(&lines, text, strlen(text), &r->error), 0);
+        free(text);
+    }
+    assert_int_equal(buffer_append(&lines, "", 1, &r->error), 0);
+    replaying_add(r, r->deployment->tablet, "medic", (const char *)lines.data, NULL);
+    buffer_free(&lines);
+}
+
 void replaying_run(struct replaying *r, int expected)
 {
     memset(&r->error, 0, sizeof r->error);

@@ -40,6 +40,11 @@ void replaying_add(struct replaying *r, const struct identity *signer, const cha
 /* The same for a document with this id, of revision "1-" and the id, with MORE (",\"x\":1") in it. */
 void replaying_doc(struct replaying *r, const char *type, const char *id, const char *more);
 
+/* COUNT such documents PREFIX0, PREFIX1, ... in one batch, with MORE in each whose number modulo EACH is
+ * WHICH. */
+void replaying_docs(struct replaying *r, const char *type, const char *prefix, int count, int each,
+                    int which, const char *more);
+
 /* Text of such a document, to be freed. */
 char *replaying_text(const char *type, const char *id, const char *rev, const char *more);
 
