@@ -53,7 +53,8 @@ archives = $(patsubst %,$(O)/lib%.a,$1)
 MAINS = $(call objects,$(foreach p,$(PROGRAMS),$(call main,$p)))
 UNIT = $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*_test.c))
 FUZZ = $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/*_fuzz.c))
-OBJECTS = $(foreach l,$(LIBS) support,$(call lib_objects,$l)) $(MAINS) $(addsuffix .o,$(UNIT) $(FUZZ))
+BENCH = $(patsubst %.c,$(O)/%,$(wildcard tests/bench/*_bench.c))
+OBJECTS = $(foreach l,$(LIBS) support,$(call lib_objects,$l)) $(MAINS) $(addsuffix .o,$(UNIT) $(FUZZ) $(BENCH))
 
 # ---- flags -------------------------------------------------------------------------------------------------------------
 WARNINGS = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wconversion -Wpointer-arith -Werror
@@ -92,7 +93,7 @@ else
 run = @printf '  %-5s %s\n' $1 $@; $2
 endif
 
-.PHONY: all programs unit fuzzers everything setup demo test test-fresh lint bench fuzz clean install uninstall \
+.PHONY: all programs unit benches fuzzers everything setup demo test test-fresh lint bench fuzz clean install uninstall \
         print-flags FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -102,7 +103,8 @@ all: programs
 programs: $(addprefix $(O)/bin/,$(PROGRAMS))
 unit: $(UNIT)
 fuzzers: $(FUZZ)
-everything: programs unit
+benches: $(BENCH)
+everything: programs unit benches
 
 # The rules below add the prerequisites of each archive and program.
 $(O)/%.o: %.c $(O)/compile.flags
@@ -118,6 +120,9 @@ $(O)/bin/%: $(O)/compile.flags
 
 $(O)/tests/unit/%_test: $(O)/tests/unit/%_test.o $(call archives,support $(LIBS))
 	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS) $(PKG_TEST_LIBS))
+
+$(O)/tests/bench/%_bench: $(O)/tests/bench/%_bench.o $(call archives,$(LIBS))
+	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS))
 
 $(O)/tests/fuzz/%_fuzz: $(O)/tests/fuzz/%_fuzz.o $(call archives,$(LIBS))
 	$(call run,LD,$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS))
@@ -155,8 +160,8 @@ lint:
 	@T=lint/ tests/run.sh
 
 bench: setup
-	@$(MAKE) --no-print-directory all
-	@BIN='$(abspath $(O)/bin)' tests/bench/run.sh
+	@$(MAKE) --no-print-directory all benches
+	@BIN='$(abspath $(O)/bin)' BENCH='$(abspath $(O)/tests/bench)' tests/bench/run.sh
 
 fuzz: setup
 	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzzers
