@@ -26,7 +26,8 @@ struct refusal {
 };
 
 /* Record a refusal; the same (from, db, id, rev) again replaces its words and its
- * retry mark.  A first refusal is recorded with retry set: it is tried once more after the rest. */
+ * retry mark, and keeps its number.  Callers set `retry` for a first refusal: it is tried once more
+ * after the rest.  A batch that is thereby left without a refusal loses its kept bytes. */
 int ledger_refuse(struct store *store, const struct refusal *refusal, struct error *error);
 
 /* The document was taken after all, or the administrator lets it go: drop it from the ledger.
