@@ -13,10 +13,10 @@
 #define LEDGER_WORDS_BYTES 256
 
 struct refusal {
-    int64_t number; /* for list|retry|dismiss; given by the ledger */
+    int64_t number;              /* for list|retry|dismiss; given by the ledger */
     char from[STORE_NAME_BYTES]; /* the tablet */
     char epoch[STORE_EPOCH_BYTES];
-    uint64_t seq;                       /* the batch within the stream */
+    uint64_t seq;                        /* the batch within the stream */
     unsigned char batch[BATCH_ID_BYTES]; /* zeroes at the tablet */
     char db[DOC_DB_BYTES], id[DOC_ID_BYTES], rev[DOC_REV_BYTES];
     char error[LEDGER_WORDS_BYTES];  /* the server's error word: forbidden, bad_request, ... */

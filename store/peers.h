@@ -17,8 +17,7 @@ struct cursor {
 };
 
 /* The cursor for the peer store UUID; zeroes when it was never met. */
-int peers_cursor(struct store *store, const char *uuid, struct cursor *cursor,
-                 struct error *error);
+int peers_cursor(struct store *store, const char *uuid, struct cursor *cursor, struct error *error);
 int peers_set_cursor(struct store *store, const char *uuid, const struct cursor *cursor,
                      struct error *error);
 

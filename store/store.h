@@ -28,20 +28,20 @@
 
 #include "base/error.h"
 
-#define STORE_NAME_BYTES 65 /* a station's name or a CHT user's, with its zero */
-#define STORE_UUID_BYTES 33 /* 128 random bits in hex, with its zero */
+#define STORE_NAME_BYTES 65  /* a station's name or a CHT user's, with its zero */
+#define STORE_UUID_BYTES 33  /* 128 random bits in hex, with its zero */
 #define STORE_EPOCH_BYTES 17 /* 64 random bits in hex, with its zero */
 
 struct store;
 
 struct store_options {
-    const char *directory;      /* made (0700) when missing, unless read_only */
-    const char *station;        /* the station's name; NULL: whatever the store says */
-    const char *role;           /* "tablet", "courier", "dock"; NULL with a NULL station */
-    uint64_t quota_bytes;       /* most bytes of batches that the store takes; 0: no quota */
-    uint64_t reserve_bytes;     /* bytes of the disk left free; 0: 32 MiB; tests use smaller ones */
-    bool read_only;             /* for `boda status`; works beside a running station */
-    int busy_ms;                /* how long to wait for another program; 0: 10 s; tests use less */
+    const char *directory;  /* made (0700) when missing, unless read_only */
+    const char *station;    /* the station's name; NULL: whatever the store says */
+    const char *role;       /* "tablet", "courier", "dock"; NULL with a NULL station */
+    uint64_t quota_bytes;   /* most bytes of batches that the store takes; 0: no quota */
+    uint64_t reserve_bytes; /* bytes of the disk left free; 0: 32 MiB; tests use smaller ones */
+    bool read_only;         /* for `boda status`; works beside a running station */
+    int busy_ms;            /* how long to wait for another program; 0: 10 s; tests use less */
 };
 
 /* Open the store, making it if the folder has none, and bring an older schema up to date.

@@ -19,18 +19,18 @@ int streams_next_receipt(struct store *store, const char *to, uint64_t *number,
                          struct error *error);
 
 /* 1 if receipt NUMBER of (FROM, EPOCH) is later than those applied before; it is then remembered. */
-int streams_later_receipt(struct store *store, const char *from, const char *epoch,
-                          uint64_t number, struct error *error);
+int streams_later_receipt(struct store *store, const char *from, const char *epoch, uint64_t number,
+                          struct error *error);
 
 /* One stream of which this store has batches: that has come here, or (epoch is store_epoch) its own. */
 struct stream {
     char from[STORE_NAME_BYTES];
     char to[STORE_NAME_BYTES];
     char epoch[STORE_EPOCH_BYTES];
-    uint64_t highest;    /* highest seq seen */
-    uint64_t contiguous; /* every seq up to it is applied */
-    uint64_t applied;    /* how many are applied */
-    uint64_t waiting;    /* how many are held or aside */
+    uint64_t highest;        /* highest seq seen */
+    uint64_t contiguous;     /* every seq up to it is applied */
+    uint64_t applied;        /* how many are applied */
+    uint64_t waiting;        /* how many are held or aside */
     char oldest_waiting[32]; /* wall-clock text when the oldest of those came; "" if none */
 };
 int streams_each(struct store *store, int (*show)(const struct stream *stream, void *context),
@@ -48,9 +48,8 @@ struct stream_run {
  * that share one number (from a source put back from an old copy) are each a run of their own.  SHOW
  * may change the store. */
 int streams_applied_runs(struct store *store, const char *from, const char *epoch, const char *to,
-                         unsigned most,
-                         int (*show)(const struct stream_run *run, void *context), void *context,
-                         struct error *error);
+                         unsigned most, int (*show)(const struct stream_run *run, void *context),
+                         void *context, struct error *error);
 
 /* At the source: RUN of our stream (FROM, EPOCH, TO) is applied at its destination.  Frees those
  * batches (state applied, bytes gone) if the digest fits ours; *FREED counts them.  A run that does
