@@ -9,7 +9,7 @@
 #include "store/identity.h"
 #include "store/revs.h"
 
-#define BATCH_PLAIN_BYTES (4u << 20)   /* most plaintext of a batch of several documents */
+#define BATCH_PLAIN_BYTES (4u << 20)    /* most plaintext of a batch of several documents */
 #define BATCH_DOC_MAX_BYTES (32u << 20) /* largest document, which makes a batch of its own */
 #define BATCH_KIND_BYTES 33
 #define MANIFEST_MAX_BYTES 4096u /* its line, without '\n' */
@@ -67,7 +67,6 @@ int opened_batch_line(const struct opened_batch *opened, size_t *at, const char 
 
 /* The manifest line as JSON text, without '\n', and back (-1: what is wrong with it). */
 int manifest_write(const struct manifest *manifest, struct buffer *out, struct error *error);
-int manifest_read(const char *line, size_t length, struct manifest *manifest,
-                  struct error *error);
+int manifest_read(const char *line, size_t length, struct manifest *manifest, struct error *error);
 
 #endif

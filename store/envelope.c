@@ -51,7 +51,7 @@ static int read_element(const unsigned char *at, const unsigned char *end, bool 
 
 /* Whether DER is one element of which all but one leaf is small.  Asked before OpenSSL builds an
  * object of every element: 40 MB of tiny ones would take ten times that. */
-static bool is_small_but_for_one_leaf(const unsigned char *der, size_t size, size_t *leaf)
+static bool is_small_but_for_one_leaf(const unsigned char *der, size_t size)
 {
     const unsigned char *at = der, *end = der + size, *content, *next, *largest, *largest_end;
     bool constructed;
@@ -72,17 +72,16 @@ static bool is_small_but_for_one_leaf(const unsigned char *der, size_t size, siz
         if (read_element(largest, largest_end, &constructed, &content, &next) != 0)
             return false;
     }
-    *leaf = (size_t)(next - content);
-    return size - *leaf <= ENVELOPE_HEADER_MAX_BYTES;
+    return size - (size_t)(next - content) <= ENVELOPE_HEADER_MAX_BYTES;
 }
 
 /* The CMS structure that fills BYTES, of type NID; NULL if it is none. */
-static CMS_ContentInfo *parse(const void *bytes, size_t size, int nid, size_t *leaf)
+static CMS_ContentInfo *parse(const void *bytes, size_t size, int nid)
 {
     const unsigned char *at = bytes;
     CMS_ContentInfo *cms;
 
-    if (size > LONG_MAX || !is_small_but_for_one_leaf(bytes, size, leaf))
+    if (size > INT_MAX - 1 || !is_small_but_for_one_leaf(bytes, size))
         return NULL;
     cms = d2i_CMS_ContentInfo(NULL, &at, (long)size);
     if (cms != NULL &&
@@ -135,15 +134,6 @@ static void take_written(BIO *bio, struct envelope_bytes *out)
     out->size = memory->length;
     memory->data = NULL;
     memory->length = memory->max = 0;
-}
-
-/* Overwrite what a failed decryption wrote. */
-static void cleanse_written(BIO *bio)
-{
-    struct envelope_bytes written;
-
-    take_written(bio, &written);
-    envelope_bytes_cleanse(&written);
 }
 
 /* ---- Sign and seal ---- */
@@ -250,8 +240,7 @@ int envelope_seal(X509 *recipient, struct envelope_bytes *signed_data, struct bu
 
 bool envelope_is_sealed(const void *bytes, size_t size)
 {
-    size_t leaf;
-    CMS_ContentInfo *cms = parse(bytes, size, NID_id_smime_ct_authEnvelopedData, &leaf);
+    CMS_ContentInfo *cms = parse(bytes, size, NID_id_smime_ct_authEnvelopedData);
     bool sealed = cms != NULL;
 
     CMS_ContentInfo_free(cms);
@@ -278,41 +267,56 @@ static bool is_recipient(CMS_ContentInfo *cms, X509 *certificate)
     return false;
 }
 
+/* Decrypt to OUT, at most ROOM bytes.  What was decrypted is kept only when the cipher says that the
+ * tag was right, which it knows at the end.  Not by CMS_decrypt, as that holds the content twice. */
+static int decrypt(CMS_ContentInfo *cms, const struct identity *recipient, size_t room,
+                   struct envelope_bytes *out)
+{
+    BIO *in = NULL;
+    int got = 1, result = -1;
+
+    out->data = OPENSSL_malloc(room + 1);
+    if (out->data == NULL ||
+        CMS_decrypt_set1_pkey(cms, identity_key(recipient), identity_certificate(recipient)) != 1)
+        goto done;
+    in = CMS_dataInit(cms, NULL);
+    if (in == NULL || BIO_method_type(in) != BIO_TYPE_CIPHER)
+        goto done;
+    while (got > 0 && out->size <= room) {
+        got = BIO_read(in, out->data + out->size, (int)(room + 1 - out->size));
+        if (got > 0)
+            out->size += (size_t)got;
+    }
+    if (got == 0 && BIO_get_cipher_status(in) > 0)
+        result = 0;
+done:
+    BIO_free_all(in);
+    if (result != 0) {
+        OPENSSL_clear_free(out->data, room + 1);
+        memset(out, 0, sizeof *out);
+    }
+    return result;
+}
+
 int envelope_unseal(const struct identity *recipient, const void *bytes, size_t size,
                     struct envelope_bytes *signed_data, struct error *error)
 {
+    ASN1_OCTET_STRING **content;
     CMS_ContentInfo *cms;
-    BIO *out = NULL;
-    size_t leaf = 0;
     int result = -1;
 
     memset(signed_data, 0, sizeof *signed_data);
-    cms = parse(bytes, size, NID_id_smime_ct_authEnvelopedData, &leaf);
-    if (cms == NULL || CMS_get0_content(cms) == NULL || *CMS_get0_content(cms) == NULL) {
+    cms = parse(bytes, size, NID_id_smime_ct_authEnvelopedData);
+    content = cms != NULL ? CMS_get0_content(cms) : NULL;
+    if (content == NULL || *content == NULL)
         (void)error_set(error, ERROR_CORRUPT, "is not a batch");
-        goto done;
-    }
-    if (!is_recipient(cms, identity_certificate(recipient))) {
+    else if (!is_recipient(cms, identity_certificate(recipient)))
         (void)error_set(error, ERROR_REFUSED, "is not sealed to %s", identity_name(recipient));
-        goto done;
-    }
-    out = roomy_bio(leaf);
-    if (out == NULL) {
-        (void)crypto_error(error, ERROR_FAILED, "no memory for %zu bytes", leaf);
-        goto done;
-    }
-    /* Writes before it has seen the tag; what it wrote is thrown away when the tag is wrong. */
-    if (CMS_decrypt(cms, identity_key(recipient), identity_certificate(recipient), NULL, out,
-                    CMS_BINARY) != 1) {
-        cleanse_written(out);
+    else if (decrypt(cms, recipient, (size_t)ASN1_STRING_length(*content), signed_data) != 0)
         (void)error_set(error, ERROR_CORRUPT, "was altered or cut");
-        goto done;
-    }
-    take_written(out, signed_data);
-    result = 0;
-done:
+    else
+        result = 0;
     ERR_clear_error();
-    BIO_free(out);
     CMS_ContentInfo_free(cms);
     return result;
 }
@@ -337,10 +341,9 @@ int envelope_verify(struct envelope_bytes *signed_data, struct envelope_verified
 {
     CMS_ContentInfo *cms;
     ASN1_OCTET_STRING **content;
-    size_t leaf;
 
     memset(out, 0, sizeof *out);
-    cms = parse(signed_data->data, signed_data->size, NID_pkcs7_signed, &leaf);
+    cms = parse(signed_data->data, signed_data->size, NID_pkcs7_signed);
     envelope_bytes_cleanse(signed_data);
     content = cms != NULL ? CMS_get0_content(cms) : NULL;
     if (content == NULL || *content == NULL ||

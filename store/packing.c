@@ -83,11 +83,17 @@ int packing_unpack(const void *bytes, size_t size, size_t most, struct buffer *p
 {
     ZSTD_DCtx *context = ZSTD_createDCtx();
     ZSTD_inBuffer in = {bytes, size, 0};
+    unsigned long long claimed = ZSTD_getFrameContentSize(bytes, size);
     int more = 1;
 
     if (context == NULL ||
         ZSTD_isError(ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, WINDOW_LOG_MAX)))
         more = error_set(error, ERROR_FAILED, "no memory to expand");
+    /* Room for all at once: growing step by step leaves holes as large as the document.  A frame that
+     * lies about it (the two "unknown" values are above every cap) costs address space, no memory. */
+    if (more == 1 && claimed <= most &&
+        buffer_reserve(plain, (size_t)claimed + ZSTD_DStreamOutSize(), error) != 0)
+        more = -1;
     while (more == 1)
         more = expand(context, &in, most, plain, error);
     if (more == 0 && in.pos != size)

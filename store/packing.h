@@ -13,7 +13,8 @@ int packing_pack(const void *head, size_t head_size, const void *body, size_t bo
                  struct envelope_bytes *out, struct error *error);
 
 /* Expand BYTES, one whole frame with a window of at most 8 MiB, to PLAIN (empty), at most MOST bytes.
- * What the frame says of its content's size is not believed. */
+ * What the frame says of its content's size is
+ * a hint for the allocation and not believed. */
 int packing_unpack(const void *bytes, size_t size, size_t most, struct buffer *plain,
                    struct error *error);
 

@@ -159,31 +159,30 @@ int trust_check(struct trust *trust, X509 *certificate, struct station *station,
     struct station read;
     struct error unread;
     const char *name;
-    int fault;
+    int unnamed, unverified;
 
     if (revoked != NULL)
         *revoked = false;
-    fault = station_read(certificate, &read, &unread);
+    unnamed = station_read(certificate, &read, &unread);
     name = read.name[0] != '\0' ? read.name : "without a name";
-    /* The signature first: OpenSSL looks into the list before it has checked it, and a forged
-     * certificate with a revoked number must not pass for a revoked station. */
-    if (X509_verify(certificate, X509_get0_pubkey(trust->ca)) != 1) {
-        ERR_clear_error();
-        return error_set(error, ERROR_REFUSED, "station %s was not issued by this deployment",
-                         name);
-    }
-    if (fault != 0)
-        return error_set(error, ERROR_REFUSED, "%s", unread.text);
-    fault = verify(trust, certificate);
+    unverified = verify(trust, certificate);
+    /* OpenSSL looks into the list before it has checked the signature: a forged certificate with a
+     * revoked number must not pass for a revoked station. */
+    if (unverified == X509_V_ERR_CERT_REVOKED &&
+        X509_verify(certificate, X509_get0_pubkey(trust->ca)) != 1)
+        unverified = X509_V_ERR_CERT_SIGNATURE_FAILURE;
     ERR_clear_error();
-    if (fault == X509_V_ERR_CERT_REVOKED) {
+    if (unverified == X509_V_ERR_CERT_REVOKED) {
         if (revoked != NULL)
             *revoked = true;
         return error_set(error, ERROR_REFUSED, "station %s is revoked", name);
     }
-    if (fault != 0)
+    if (unverified != 0)
         return error_set(error, ERROR_REFUSED, "station %s was not issued by this deployment: %s",
-                         name, fault < 0 ? "no memory" : X509_verify_cert_error_string(fault));
+                         name,
+                         unverified < 0 ? "no memory" : X509_verify_cert_error_string(unverified));
+    if (unnamed != 0)
+        return error_set(error, ERROR_REFUSED, "%s", unread.text);
     *station = read;
     return 0;
 }
