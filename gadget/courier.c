@@ -77,7 +77,8 @@ static void serve(const struct courier_options *options, struct link *link)
     lamp_show(options->lamp, LAMP_BUSY);
     result = visit_run(link, &visit, &counts, &error);
     if (state.host[0] != '\0' && (!state.told || state.told_batches != moved(&counts)))
-        tell_counts(&state, &counts, result != 0 ? "; cut off, the next visit goes on" : "");
+        tell_counts(&state, &counts,
+                    result != 0 ? "; cut off, the next visit goes on" : "; safe to unplug");
     if (result != 0 && (error.kind != ERROR_CLOSED || state.host[0] == '\0'))
         log_warning("%s", error.text);
     if (state.host[0] != '\0')
