@@ -225,9 +225,9 @@ static void test_foreign(void **state)
 /* Bytes that are not TLS, at either end; and silence. */
 static void test_garbage(void **state)
 {
-    static const char *const words[] = {"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-                                        "\x01\x00\x00\x00\x00\x02{}plain frames, no TLS at all",
-                                        "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\x00\x00"};
+    static const char words[][64] = {"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                                     "\x01\x00\x00\x00\x00\x02{}plain frames, no TLS at all",
+                                     "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\x00\x00"};
     struct pair_faults whole = {0};
     struct link *ends[2];
     struct error error;
@@ -238,8 +238,7 @@ static void test_garbage(void **state)
         struct trust *trust = deployment_trust(deployment, false);
 
         STORES_OK(pair_new(&whole, ends, &error) == 0, &error);
-        assert_true(ends[0]->operations->write(ends[0], words[i / 2], strlen(words[i / 2]) + 4,
-                                               &error) > 0);
+        assert_true(ends[0]->operations->write(ends[0], words[i / 2], sizeof words[0], &error) > 0);
         assert_null(session_open(ends[1], side,
                                  side == SESSION_HOST ? deployment->tablet : deployment->courier,
                                  trust, ~0u, 300, &error));
