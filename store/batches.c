@@ -555,6 +555,18 @@ int batches_next(struct store *store, const struct batch_filter *filter, int64_t
     return step_row(&s, out, error);
 }
 
+int batches_next_partial(struct store *store, const char *from, struct batch *out,
+                         struct error *error)
+{
+    /* Rare: no index is worth it. */
+    static const char PARTIAL[] =
+        "SELECT " COLUMNS " FROM batch WHERE state = 0 AND source = ?1 LIMIT 1";
+    struct statement s = statement_start(store, PARTIAL);
+
+    statement_text(&s, 1, from);
+    return step_row(&s, out, error);
+}
+
 int batches_next_in_stream(struct store *store, const char *to, const struct label *after,
                            struct batch *out, struct error *error)
 {

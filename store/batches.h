@@ -114,6 +114,11 @@ struct batch_filter {
 int batches_next(struct store *store, const struct batch_filter *filter, int64_t after,
                  struct batch *out, struct error *error);
 
+/* Any partial batch of FROM: 1, 0 none, -1.  Costs a walk over the table: for the start of a program
+ * that has left partial batches of its own. */
+int batches_next_partial(struct store *store, const char *from, struct batch *out,
+                         struct error *error);
+
 /* The next held batch addressed to TO in stream order (from, epoch, seq) behind the label AFTER
  * (NULL: the first): 1, 0, -1. */
 int batches_next_in_stream(struct store *store, const char *to, const struct label *after,
