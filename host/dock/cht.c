@@ -282,12 +282,14 @@ static int advance(struct cht *cht, struct job **at, struct slot *slot, int64_t 
         fail_job(cht, unqueue(cht, at), CHT_LOGIN_FAILED, login->why);
         return 1;
     }
-    if (job->due_ms > now_ms || login->state == LOGIN_GOING)
+    if (login->state == LOGIN_GOING)
+        return 0;
+    if (cht->outage.on && job->failures >= PROBE_FROM_FAILURES && login->state == LOGIN_GOOD)
+        return start_probe(cht, slot, job, error) == 0 ? 1 : -1;
+    if (job->due_ms > now_ms)
         return 0;
     if (login->state == LOGIN_NONE && uses_session(cht))
         return start_login(cht, slot, login, error) == 0 ? 1 : -1;
-    if (cht->outage.on && job->failures >= PROBE_FROM_FAILURES && login->state == LOGIN_GOOD)
-        return start_probe(cht, slot, job, error) == 0 ? 1 : -1;
     job = unqueue(cht, at);
     if (start_job(cht, slot, job, error) == 0)
         return 1;
