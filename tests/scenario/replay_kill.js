@@ -9,6 +9,7 @@
  */
 
 const assert = require('assert');
+const fs = require('fs');
 const path = require('path');
 const PouchDB = require('../web/node_modules/pouchdb');
 const docs = require('../web/docs');
@@ -16,7 +17,7 @@ const { sleep } = require('../web/program');
 const { scenario, replicate, assertSame } = require('../web/scenario');
 
 const KILLS = Number(process.env.KILLS || 12);
-const IN_FLIGHT = 4 * 500;
+const REQUEST_DOCS = 40, IN_FLIGHT = 4 * REQUEST_DOCS;
 
 scenario(`${KILLS} kills of the dock in the middle of an upload`, async ({ dir, world, seed, random }) => {
     const server = await world.server([{ user: 'chw1' }]);
@@ -39,15 +40,16 @@ scenario(`${KILLS} kills of the dock in the middle of an upload`, async ({ dir, 
     await courier.unplug();
 
     dock.configure(world.deployment, server);
+    fs.appendFileSync(dock.config, `[replay]\ndocs=${REQUEST_DOCS}\n`);
     await server.fault({ path: '_bulk_docs', delay_ms: 150, count: 1000000 });      // so that a kill finds something in flight
     let kills = 0, runs = 0;
     while (kills < KILLS) {
         const upload = dock.command('upload');
-        await sleep(50 + random() * 700);
+        await sleep(50 + random() * 400);
         if (upload.ended) {
             break;
         }
-        kills += await dock.kill() === 'SIGKILL' ? 1 : 0;
+        kills += await upload.kill() === 'SIGKILL' ? 1 : 0;
         runs++;
         assert.ok(runs < 10 * KILLS, 'the kills come too late');
     }

@@ -23,6 +23,8 @@ static void contacts_go_first(void **state)
 {
     struct replaying *r = *state;
 
+    r->options.most_docs = 1;
+    r->options.parallel = 1;
     replaying_doc(r, REPORT, "visit", ",\"x_needs\":\"patient\"");
     replaying_doc(r, CONTACT, "patient", "");
     replaying_run(r, 0);
@@ -36,6 +38,30 @@ static void contacts_go_first(void **state)
     assert_int_equal(r->counts.refused_docs, 0);
     assert_int_equal(r->counts.applied_batches, 2);
     assert_int_equal(replaying_batches(r, BATCH_APPLIED), 2);
+}
+
+/* Proves: the same when not all fits in memory and batches are opened again for the second wave. */
+static void opened_again(void **state)
+{
+    struct replaying *r = *state;
+    char prefix[16], id[16];
+
+    r->options.most_bytes = 2048;
+    r->options.most_docs = 7;
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(prefix, sizeof prefix, "v%d-", i);
+        replaying_docs(r, REPORT, prefix, 5, 1, 0, ",\"x_needs\":\"p3\"");
+        (void)snprintf(prefix, sizeof prefix, "p%d", i);
+        replaying_doc(r, CONTACT, prefix, "");
+    }
+    replaying_run(r, 0);
+    assert_int_equal(r->counts.proven_docs, 120);
+    assert_int_equal(r->counts.sent_docs, 120);
+    assert_int_equal(r->counts.applied_batches, 40);
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(id, sizeof id, "v%d-%d", i / 5, i % 5);
+        assert_int_equal(couch_sent(r->couch, id), 1);
+    }
 }
 
 /* Proves: requests are filled across batches to the limit of documents, and no further; several go side by
@@ -257,16 +283,16 @@ static void several_bad_documents(void **state)
     assert_string_equal(refusal.error, "413 too large");
 }
 
-/* Proves: a lone document that gets a 500 once is not refused. */
+/* Proves: a 500 to a lone document is not taken for the last word: it is tried twice, in both waves. */
 static void a_500_that_passes(void **state)
 {
     struct replaying *r = *state;
 
-    replaying_doc(r, REPORT, "a", ",\"x_fail\":500,\"x_times\":1");
+    replaying_doc(r, REPORT, "a", ",\"x_fail\":500,\"x_times\":3");
     replaying_run(r, 0);
     assert_int_equal(r->counts.proven_docs, 1);
     assert_int_equal(replaying_refusals(r), 0);
-    assert_int_equal(couch_sent(r->couch, "a"), 2);
+    assert_int_equal(couch_sent(r->couch, "a"), 4);
 }
 
 /* Proves: a server that answers 500 to every write is ill: nothing is refused for good, all stays held, and
@@ -528,6 +554,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(contacts_go_first),
+        TEST(opened_again),
         TEST(requests_are_filled),
         TEST(bytes_are_limited),
         TEST(known_is_not_sent),
