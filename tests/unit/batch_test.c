@@ -12,10 +12,14 @@
 
 #include <cmocka.h>
 
+#include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <zstd.h>
 
+#include "base/file.h"
 #include "store/batch.h"
 #include "store/envelope.h"
 #include "store/packing.h"
@@ -645,6 +649,54 @@ static void changed_content_is_noticed(void **state)
     envelope_bytes_cleanse(&signed_data);
 }
 
+static void write_file(const char *folder, const char *name, const void *bytes, size_t size)
+{
+    char path[4096];
+    struct error error;
+
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (file_write(path, 0600, bytes, size, &error) != 0)
+        fail_msg("%s", error.text);
+}
+
+/* For tests/scenario/batch_openssl.sh, which opens a batch without Boda: in the folder BATCH_FILES a
+ * batch, its lines, the server's identity (passphrase `test`), the CA and the list as PEM. */
+static void files_for_openssl(void **state)
+{
+    const char *folder = getenv("BATCH_FILES");
+    struct manifest manifest = usual();
+    struct buffer batch = {0}, lines = {0};
+    struct label label;
+    struct error error;
+    BIO *pem = BIO_new(BIO_s_mem());
+    char path[4096], *text;
+    long size;
+
+    (void)state;
+    assert_non_null(pem);
+    if (folder == NULL) {
+        BIO_free(pem);
+        skip();
+    }
+    assert_int_equal(manifest_write(&manifest, &lines, &error), 0);
+    assert_int_equal(buffer_append(&lines, "\n" LINES, strlen("\n" LINES), &error), 0);
+    write_file(folder, "lines", lines.data, lines.length);
+    seal(deployment->tablet, deployment->server, &manifest, LINES, &batch, &label);
+    write_file(folder, "batch", batch.data, batch.length);
+    (void)snprintf(path, sizeof path, "%s/server.p12", folder);
+    deployment_write(deployment->server, path, "test");
+    assert_int_equal(PEM_write_bio_X509(pem, authority_certificate(deployment->authority)), 1);
+    size = BIO_get_mem_data(pem, &text);
+    write_file(folder, "ca.crt", text, (size_t)size);
+    assert_int_equal(BIO_reset(pem), 1);
+    assert_int_equal(PEM_write_bio_X509_CRL(pem, authority_list(deployment->authority)), 1);
+    size = BIO_get_mem_data(pem, &text);
+    write_file(folder, "crl.pem", text, (size_t)size);
+    BIO_free(pem);
+    buffer_free(&batch);
+    buffer_free(&lines);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -663,6 +715,7 @@ int main(void)
         cmocka_unit_test(frames_are_whole),
         cmocka_unit_test(layers_are_what_they_should_be),
         cmocka_unit_test(changed_content_is_noticed),
+        cmocka_unit_test(files_for_openssl),
     };
 
     return cmocka_run_group_tests_name("batch", tests, set_up, tear_down);
