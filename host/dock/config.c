@@ -194,7 +194,7 @@ static int take_store(struct reading *r, const char *key, const char *value)
 
 static int take_docs(struct reading *r, const char *key, const char *value)
 {
-    unsigned long number;
+    unsigned long number = 0;
 
     if (take_number(r, &number, no_units, 1, 10000, key, value) != 0)
         return -1;
@@ -204,7 +204,7 @@ static int take_docs(struct reading *r, const char *key, const char *value)
 
 static int take_bytes(struct reading *r, const char *key, const char *value)
 {
-    unsigned long number;
+    unsigned long number = 0;
 
     /* CHT's nginx takes 32 MB; the JSON around the documents needs some of it. */
     if (take_number(r, &number, byte_units, 65536, 30ul << 20, key, value) != 0)
@@ -215,7 +215,7 @@ static int take_bytes(struct reading *r, const char *key, const char *value)
 
 static int take_parallel(struct reading *r, const char *key, const char *value)
 {
-    unsigned long number;
+    unsigned long number = 0;
 
     if (take_number(r, &number, no_units, 1, 16, key, value) != 0)
         return -1;
@@ -225,7 +225,7 @@ static int take_parallel(struct reading *r, const char *key, const char *value)
 
 static int take_patience(struct reading *r, const char *key, const char *value)
 {
-    unsigned long number;
+    unsigned long number = 0;
 
     if (take_number(r, &number, time_units, 0, 7 * DAY_S, key, value) != 0)
         return -1;
@@ -298,10 +298,10 @@ static int take_courier(struct reading *r, const char *name, const char *value)
         config->couriers = larger;
         courier = &larger[config->couriers_count++];
         memset(courier, 0, sizeof *courier);
-        strcpy(courier->name, name);
+        (void)snprintf(courier->name, sizeof courier->name, "%s", name);
     }
     before = courier->count;
-    strcpy(copy, value);
+    (void)snprintf(copy, sizeof copy, "%s", value);
     while ((tablet = strtok_r(rest, ", \t", &rest)) != NULL)
         if (add_tablet(r, courier, tablet) != 0)
             return -1;
@@ -404,8 +404,9 @@ struct config *config_open(const char *file, struct error *error)
     config->most_bytes = 8u << 20;
     config->parallel = 4;
     config->patience_s = 4 * 60 * 60;
-    strcpy(copy, file);
-    strcpy(r.folder, dirname(copy)); /* which changes its argument, or returns "." */
+    (void)snprintf(copy, sizeof copy, "%s", file);
+    /* dirname changes its argument, or returns ".". */
+    (void)snprintf(r.folder, sizeof r.folder, "%s", dirname(copy));
     r.stream = fopen(file, "re");
     if (r.stream == NULL) {
         (void)error_errno(error, errno, "%s: cannot be opened", file);

@@ -50,6 +50,21 @@ done:
     return length > 0 ? 0 : -1;
 }
 
+static int store_crl(struct store *store, uint64_t number, const void *der, size_t size,
+                     struct error *error)
+{
+    if (store_begin(store, error) != 0)
+        return -1;
+    if (peers_set_crl(store, number, der, size, error) != 0) {
+        store_rollback(store);
+        return -1;
+    }
+    if (store_commit(store, error) != 0)
+        return -1;
+    log_info("revocation list %llu taken from the deployment's folder", (unsigned long long)number);
+    return 0;
+}
+
 static int take_crl(struct dock *dock, struct error *error)
 {
     char file[PATH_MAX];
@@ -67,19 +82,8 @@ static int take_crl(struct dock *dock, struct error *error)
     taken = trust_update(dock->trust, der, size, &number, error);
     if (taken < 0)
         (void)error_prefix(error, "%s", file);
-    if (taken == 1) {
-        if (store_begin(dock->store, error) != 0) {
-            taken = -1;
-        } else if (peers_set_crl(dock->store, number, der, size, error) != 0) {
-            store_rollback(dock->store);
-            taken = -1;
-        } else if (store_commit(dock->store, error) != 0) {
-            taken = -1;
-        } else {
-            log_info("revocation list %llu taken from the deployment's folder",
-                     (unsigned long long)number);
-        }
-    }
+    if (taken == 1 && store_crl(dock->store, number, der, size, error) != 0)
+        taken = -1;
     OPENSSL_free(der);
     return taken < 0 ? -1 : 0;
 }

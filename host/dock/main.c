@@ -226,7 +226,7 @@ int main(int argc, char **argv)
     int result;
 
     result = read_arguments(argc, argv, &arguments, &command, &error);
-    if (result == 0) {
+    if (result == 0 && command != NULL) {
         forbid_cores();
         result = set_signals(&error);
         if (result == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "host/dock/users.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,8 +140,8 @@ static int add_entry(struct users *users, const struct reading *r, size_t name_c
     if (users->count == users->capacity && grow(users) != 0)
         return error_set(error, ERROR_FAILED, "%s: no memory", r->file);
     entry = &users->entries[users->count++];
-    strcpy(entry->name, name);
-    strcpy(entry->password.text, password);
+    (void)snprintf(entry->name, sizeof entry->name, "%s", name);
+    (void)snprintf(entry->password.text, sizeof entry->password.text, "%s", password);
     return 0;
 }
 
