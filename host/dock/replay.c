@@ -12,9 +12,12 @@
 static int run_waves(struct walk *walk, struct error *error)
 {
     const struct error *noted;
+    int result = walk_contacts(walk, error);
 
-    if (walk_contacts(walk, error) != 0 || walk_rest(walk, error) != 0 ||
-        retry_run(walk, error) != 0)
+    if (result == 0)
+        result = walk_rest(walk, error);
+    walk->counts->sent_docs = sender_counts(walk->sender)->sent_docs;
+    if (result != 0 || retry_run(walk, error) != 0)
         return -1;
     noted = sender_noted(walk->sender);
     if (noted == NULL)
@@ -54,7 +57,6 @@ int replay_run(const struct replay_options *options, struct replay_counts *count
             *error = fault;
     }
     walk.counts->requests = sender_counts(walk.sender)->requests;
-    walk.counts->sent_docs = sender_counts(walk.sender)->sent_docs;
     sender_free(walk.sender);
 done:
     walk.counts->applied_batches += tally_counts(walk.tally)->applied_batches;

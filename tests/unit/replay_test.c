@@ -186,6 +186,7 @@ static void refused_at_last(void **state)
     replaying_doc(r, REPORT, "good", "");
     replaying_run(r, 0);
     assert_int_equal(couch_sent(r->couch, "bad"), 2);
+    assert_int_equal(r->counts.sent_docs, 3);
     assert_int_equal(r->counts.refused_docs, 2);
     assert_int_equal(r->counts.proven_docs, 1);
     assert_int_equal(r->counts.applied_batches, 3);
