@@ -253,7 +253,9 @@ int outbox_add(struct outbox *outbox, const char *json, size_t size, struct erro
         return -1;
     }
     if (doc.rev[0] == '\0')
-        return error_set(error, ERROR_USAGE, "Document must have a _rev when new_edits is false");
+        return error_set(
+            error, ERROR_USAGE,
+            "this endpoint only takes replication: each document must have its _rev, and new_edits must be false");
     known = taken_has(outbox->taken, doc.id, doc.rev);
     if (known == 0)
         known = revs_known(outbox->store, outbox->db, doc.id, doc.rev, error);
