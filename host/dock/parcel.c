@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/dock/diff.h"
+
 /* new_edits:false: the revisions are the tablet's (CouchDB, POST /{db}/_bulk_docs). */
 static const char HEAD[] = "{\"new_edits\":false,\"docs\":[";
 static const char TAIL[] = "]}";
@@ -190,6 +192,28 @@ size_t parcel_open_items(const struct parcel *parcel, size_t from, size_t to)
     for (size_t i = from; i < to; i++)
         open += parcel->items[i].state == OUTCOME_OPEN;
     return open;
+}
+
+int parcel_question(const struct parcel *parcel, size_t from, size_t to, struct buffer *out,
+                    struct error *error)
+{
+    json_t *question = diff_new();
+    int result = -1;
+
+    out->length = 0;
+    if (question == NULL)
+        return error_set(error, ERROR_FAILED, "_revs_diff: no memory");
+    for (size_t i = from; i < to; i++) {
+        const struct item *item = &parcel->items[i];
+
+        if (item->state == OUTCOME_OPEN && diff_ask(question, parcel_name(parcel, item->id),
+                                                    parcel_name(parcel, item->rev), error) != 0)
+            goto done;
+    }
+    result = diff_write(question, out, error);
+done:
+    json_decref(question);
+    return result;
 }
 
 int parcel_body(struct parcel *parcel, size_t from, size_t to, struct buffer *part,

@@ -83,6 +83,10 @@ bool parcel_outcome(const struct parcel *parcel, size_t at, struct outcome *out)
 /* How many of the items FROM to TO (not included) are open. */
 size_t parcel_open_items(const struct parcel *parcel, size_t from, size_t to);
 
+/* The body of a _revs_diff that asks for the open items FROM to TO replaces what OUT has. */
+int parcel_question(const struct parcel *parcel, size_t from, size_t to, struct buffer *out,
+                    struct error *error);
+
 /* The body of a _bulk_docs with the open items FROM to TO: the parcel's own when that is all it has, else
  * copied together in PART.  Marks them as sent; *FIRST counts those sent for the first time. */
 int parcel_body(struct parcel *parcel, size_t from, size_t to, struct buffer *part,

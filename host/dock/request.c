@@ -448,27 +448,6 @@ static void on_answer(const struct cht_answer *answer, void *context)
 
 /* ---- questions ------------------------------------------------------------------------------ */
 
-static int write_question(struct request *r, bool empty, struct error *error)
-{
-    json_t *question = diff_new();
-    int result = -1;
-
-    r->question.length = 0;
-    if (question == NULL)
-        return error_set(error, ERROR_FAILED, "_revs_diff: no memory");
-    for (size_t i = r->at.from; i < r->at.to && !empty; i++) {
-        const struct item *item = &r->parcel.items[i];
-
-        if (item->state == OUTCOME_OPEN && diff_ask(question, parcel_name(&r->parcel, item->id),
-                                                    parcel_name(&r->parcel, item->rev), error) != 0)
-            goto done;
-    }
-    result = diff_write(question, &r->question, error);
-done:
-    json_decref(question);
-    return result;
-}
-
 static void submit(struct request *r, enum step step)
 {
     const struct buffer *body = &r->question;
@@ -487,7 +466,8 @@ static void submit(struct request *r, enum step step)
         route = "";
         body = NULL;
     } else {
-        failed = write_question(r, step == STEP_CHECK, &error);
+        failed = parcel_question(&r->parcel, r->at.from, step == STEP_CHECK ? r->at.from : r->at.to,
+                                 &r->question, &error);
     }
     (void)snprintf(r->path, sizeof r->path, "%s%s", r->base, route);
     if (failed != 0 ||
