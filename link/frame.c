@@ -71,19 +71,23 @@ int frame_encode(struct buffer *out, uint8_t type, uint8_t flags, const void *pa
 struct appending {
     struct buffer *out;
     struct error *error;
+    bool failed; /* the buffer has said why */
 };
 
 static int append_text(const char *text, size_t size, void *context)
 {
     struct appending *appending = context;
 
-    return buffer_append(appending->out, text, size, appending->error);
+    if (buffer_append(appending->out, text, size, appending->error) == 0)
+        return 0;
+    appending->failed = true;
+    return -1;
 }
 
 int frame_encode_json(struct buffer *out, uint8_t type, json_t *value, struct error *error)
 {
     static const unsigned char no_header[FRAME_HEADER_BYTES];
-    struct appending appending = {out, error};
+    struct appending appending = {out, error, false};
     size_t start = out->length, size;
     int result = -1;
 
@@ -91,9 +95,11 @@ int frame_encode_json(struct buffer *out, uint8_t type, json_t *value, struct er
         return error_set(error, ERROR_FAILED, "frame: no memory for a control frame");
     if (buffer_append(out, no_header, sizeof no_header, error) != 0)
         goto out;
-    error_set(error, ERROR_FAILED, "frame: cannot write JSON");
-    if (json_dump_callback(value, append_text, &appending, JSON_COMPACT) != 0)
+    if (json_dump_callback(value, append_text, &appending, JSON_COMPACT) != 0) {
+        if (!appending.failed)
+            error_set(error, ERROR_FAILED, "frame: no memory to write JSON");
         goto out;
+    }
     size = out->length - start - FRAME_HEADER_BYTES;
     if (size > FRAME_JSON_MAX_BYTES) {
         error_set(error, ERROR_FAILED, "frame: %zu bytes of JSON exceed the limit of %u", size,

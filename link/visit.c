@@ -169,7 +169,9 @@ static void farewell(struct visit *visit)
     unsigned char ignored[4096];
     struct error error;
 
-    (void)exchange_send(visit->exchange, &visit->out, SIZE_MAX, &error);
+    /* Control frames only: a limit of 0 lets no DATA be begun. */
+    if (!visit->cannot_write)
+        (void)exchange_send(visit->exchange, &visit->out, 0, &error);
     while (pending(visit) > 0 && !visit->cannot_write && clock_ms() < until) {
         int moved = write_out(visit, &error);
 
