@@ -207,7 +207,8 @@ static void every_flip_is_refused(void **state)
     seal(deployment->tablet, deployment->server, &manifest, LINES, &batch, &label);
     for (size_t i = 0; i < batch.length; i++) {
         batch.data[i] ^= (unsigned char)(1u << (i & 7));
-        refused(&label, &batch, "does not match its id");
+        refused_by(deployment->server, false, &label, batch.data, batch.length, false,
+                   "does not match its id");
         batch.data[i] ^= (unsigned char)(1u << (i & 7));
     }
     buffer_free(&batch);
@@ -495,7 +496,7 @@ static void bombs_are_stopped(void **state)
     struct manifest manifest = usual();
     struct buffer batch = {0};
     struct error error;
-    size_t size = (size_t)BATCH_DOC_MAX_BYTES * 2;
+    size_t size = (size_t)BATCH_DOC_MAX_BYTES + 65536;
     char *zeroes = calloc(1, size);
     size_t start = strlen(head("t1", "server", "chw1", 2));
 
