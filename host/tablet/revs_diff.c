@@ -83,16 +83,22 @@ static int on_start_map(void *context)
 {
     struct diff *diff = context;
 
-    return diff->depth++ == 0 ? 1 : no_object(diff);
+    if (diff->depth != 0)
+        return no_object(diff);
+    diff->depth++;
+    return 1;
 }
 
 static int on_start_array(void *context)
 {
     struct diff *diff = context;
 
+    if (diff->depth != 1)
+        return no_object(diff);
+    diff->depth++;
     diff->missing = false;
     diff->highest = 0;
-    return diff->depth++ == 1 ? 1 : no_object(diff);
+    return 1;
 }
 
 static int on_key(void *context, const unsigned char *key, size_t size)
