@@ -11,7 +11,7 @@
 #include "link/visit.h"
 
 struct cable_options {
-    const char *address; /* "unix:PATH" */
+    const char *address;               /* "unix:PATH" */
     const struct store_options *store; /* opened here: the cable runs in a thread of its own */
     const struct identity *identity;   /* read only: shared with other threads */
     const char *own_mail;              /* as exchange_options */
@@ -21,8 +21,8 @@ struct cable_options {
     int (*idle)(struct store *store, struct trust *trust, void *context, struct error *error);
     void *context;
 
-    bool once;                /* return after one visit in which a last round moved nothing */
-    const atomic_bool *stop;  /* true: end the session cleanly and return */
+    bool once;               /* return after one visit in which a last round moved nothing */
+    const atomic_bool *stop; /* true: end the session cleanly and return */
 };
 
 /* With `once`: 0 after a clean visit, -1 with ERROR_CLOSED when the cable went in the middle.
