@@ -17,21 +17,9 @@
 #include <stddef.h>
 
 #include "base/buffer.h"
-#include "store/store.h"
+#include "store/label.h"
 
-#define BATCH_ID_BYTES 32           /* SHA-256 of the batch's bytes */
-#define BATCH_ID_TEXT_BYTES 65      /* in hex, with its zero */
-#define BATCH_MAX_BYTES (40u << 20) /* no batch is larger: one 32 MB document, sealed */
-#define BATCH_CHUNK_BYTES 65536     /* how bytes are cut in the store: all but the last chunk */
-
-struct label {
-    unsigned char id[BATCH_ID_BYTES];
-    char from[STORE_NAME_BYTES];
-    char to[STORE_NAME_BYTES];
-    char epoch[STORE_EPOCH_BYTES];
-    uint64_t seq;  /* from 1, below 2^53; 0: unnumbered (receipts: a later one makes up for it) */
-    uint64_t size; /* bytes, 1..BATCH_MAX_BYTES */
-};
+#define BATCH_CHUNK_BYTES 65536 /* how bytes are cut in the store: all but the last chunk */
 
 enum batch_state { BATCH_PARTIAL, BATCH_HELD, BATCH_ASIDE, BATCH_APPLIED };
 
@@ -41,10 +29,6 @@ struct batch {
     int64_t position; /* 0 while partial, and for a tombstone of what was never held here */
     uint64_t offset;  /* bytes that are here */
 };
-
-/* 0, or -1 with ERROR_FAILED that says what is wrong with the label: names (1..64 of [a-z0-9._-],
- * first one alphanumeric), epoch (16 lower-case hex digits), seq, size. */
-int label_check(const struct label *label, struct error *error);
 
 /* 1 found (OUT filled), 0 not there, -1. */
 int batches_find(struct store *store, const unsigned char *id, struct batch *out,
