@@ -16,10 +16,11 @@ bool door_host_is_here(const char *host)
         return false;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t length = strlen(names[i]);
-        const char *port = host + length;
+        const char *port;
 
         if (strncasecmp(host, names[i], length) != 0)
             continue;
+        port = host + length;
         if (*port == '\0')
             return true;
         if (*port++ != ':')

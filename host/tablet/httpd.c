@@ -349,8 +349,11 @@ struct httpd *httpd_new(const struct httpd_options *options, struct error *error
         goto fail;
     httpd->service.store = httpd->store;
     httpd->service.identity = options->identity;
+    /* The port first: a second boda-tablet ends there, before it discards the first one's work. */
+    if (start_daemons(httpd, options->address, error) != 0)
+        goto fail;
     httpd->service.outbox = outbox_new(httpd->store, options->identity, error);
-    if (httpd->service.outbox == NULL || start_daemons(httpd, options->address, error) != 0)
+    if (httpd->service.outbox == NULL)
         goto fail;
     return httpd;
 

@@ -19,11 +19,12 @@ static int read_port(const char *address, uint16_t *port, struct error *error)
     static const char *const names[] = {"127.0.0.1:", "localhost:", "[::1]:", "::1:"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *digits = address + strlen(names[i]);
+        const char *digits;
         unsigned long value;
 
         if (strncmp(address, names[i], strlen(names[i])) != 0)
             continue;
+        digits = address + strlen(names[i]);
         value = strtoul(digits, NULL, 10);
         if (*digits == '\0' || strspn(digits, "0123456789") != strlen(digits) || value > 65535)
             break;
@@ -60,7 +61,7 @@ int listen_loopback(const char *address, int fds[LISTEN_MOST], struct error *err
     struct sockaddr_in four = {.sin_family = AF_INET};
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     socklen_t size = sizeof four;
-    uint16_t port;
+    uint16_t port = 0;
 
     if (read_port(address, &port, error) != 0)
         return -1;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "host/cable.h"
@@ -51,7 +52,7 @@ struct arguments {
 struct worker {
     int (*work)(struct worker *worker, struct error *error);
     void *context;
-    pthread_t thread, main_thread;
+    pthread_t thread;
     bool started;
     int result;
     struct error error;
@@ -271,7 +272,7 @@ static void *run_worker(void *context)
 
     worker->result = worker->work(worker, &worker->error);
     if (worker->result != 0)
-        (void)pthread_kill(worker->main_thread, SIGTERM); /* the other one ends, too */
+        (void)kill(getpid(), SIGTERM); /* main then ends the other one, too */
     return NULL;
 }
 
@@ -279,7 +280,6 @@ static int start(struct worker *worker, struct error *error)
 {
     int failed;
 
-    worker->main_thread = pthread_self();
     failed = pthread_create(&worker->thread, NULL, run_worker, worker);
     if (failed != 0)
         return error_errno(error, failed, "boda-tablet: a thread cannot be started");

@@ -85,7 +85,7 @@ static char *make(const char *id, const char *more, size_t padding)
     at = sprintf(text, "{\"_id\":\"%s\",\"_rev\":\"1-%s\"%s,\"data\":\"", id, id, more);
     for (size_t i = 0; i < padding; i++)
         text[at++] = letters[stores_random(&random) % 64];
-    (void)strcpy(text + at, "\"}\n");
+    memcpy(text + at, "\"}\n", sizeof "\"}\n");
     return text;
 }
 
