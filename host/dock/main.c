@@ -57,7 +57,9 @@ static int set_signals(struct error *error)
     struct sigaction ignore = {.sa_handler = SIG_IGN};
 
     if (sigaction(SIGTERM, &action, NULL) != 0 || sigaction(SIGINT, &action, NULL) != 0 ||
-        sigaction(SIGPIPE, &ignore, NULL) != 0)
+        sigaction(SIGPIPE, &ignore, NULL) != 0 ||
+        /* A file above RLIMIT_FSIZE shall be an error of write(2), as a full disk is. */
+        sigaction(SIGXFSZ, &ignore, NULL) != 0)
         return error_set(error, ERROR_FAILED, "signals: cannot be set up");
     return 0;
 }

@@ -35,7 +35,8 @@ scenario('outages of the server lose nothing', async ({ dir, world, seed }) => {
     await server.stop();
     await courier.plug(dock);
     const running = dock.start();
-    await dock.waitStatus('has taken all from the courier', (b) => b.held >= held);
+    await running.waitLine(/safe to unplug/, 30000);
+    assert.strictEqual((await dock.status()).batches.held, held, 'the dock has taken all from the courier');
     await running.waitLine(/not reachable|trying again/, 15000);
     await sleep(AWAY_MS);
     assert.strictEqual(running.ended, null, 'the dock goes on waiting');

@@ -41,8 +41,8 @@ async function newer(station, start) {
 
 async function locked(station, start) {
     const holder = new Program('holder', 'sqlite3', [path.join(station.store, 'boda.db'),
-        'PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; SELECT "locked";', '.shell sleep 60'], {});
-    await holder.waitLine(/locked/);
+        'PRAGMA locking_mode=EXCLUSIVE;', 'BEGIN EXCLUSIVE;', '.shell echo locked; exec sleep 20 >/dev/null 2>&1'], {});
+    await holder.waitLine(/^locked/);
     await refuses(station, start, /another program/, [1, 75]);
     await holder.kill();
 }

@@ -12,7 +12,9 @@ const fs = require('fs');
 const TAIL_LINES = 30;
 const running = new Set();
 
-process.on('exit', () => running.forEach((program) => program.child.kill('SIGKILL')));
+const killAll = () => running.forEach((program) => program.child.kill('SIGKILL'));
+
+process.on('exit', killAll);
 ['SIGINT', 'SIGTERM', 'SIGHUP'].forEach((signal) => process.on(signal, () => process.exit(1)));
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -142,4 +144,4 @@ async function run(name, command, args, { timeout_ms = 60000, ...options } = {})
     return new Program(name, command, args, options).wait(timeout_ms);
 }
 
-module.exports = { Program, run, sleep, waitFor };
+module.exports = { Program, killAll, run, sleep, waitFor };

@@ -15,6 +15,7 @@ const os = require('os');
 const path = require('path');
 const PouchDB = require('pouchdb');
 const { compare } = require('./compare');
+const { killAll } = require('./program');
 const { World } = require('./stations');
 
 const root = path.join(__dirname, '../..');
@@ -71,8 +72,9 @@ function scenario(goal, body) {
         console.error(`FAILED with SEED=${seed}: ${e.stack || JSON.stringify(e)}`);
         process.exitCode = 1;
     }).finally(() => {
+        killAll();
         if (!process.env.KEEP) {
-            fs.rmSync(dir, { recursive: true, force: true });
+            fs.rmSync(dir, { recursive: true, force: true, maxRetries: 10 });
         }
         process.exit();
     });

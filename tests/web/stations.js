@@ -71,7 +71,7 @@ class Station {
     }
 
     async kill() {
-        await this.program.kill();
+        return this.program.kill();
     }
 }
 
