@@ -232,6 +232,8 @@ int batches_set_aside(struct store *store, const unsigned char *id, const char *
 
 int batches_release(struct store *store, const unsigned char *id, struct error *error)
 {
+    static const char MARK[] = "UPDATE batch SET released = 1 WHERE key = ?1";
+    struct statement s;
     int64_t position;
     struct row row;
 
@@ -239,9 +241,12 @@ int batches_release(struct store *store, const unsigned char *id, struct error *
         return -1;
     if (row.batch.state != BATCH_ASIDE)
         return rows_fault(id, "is not set aside and cannot be released", error);
-    if (rows_take_position(store, &position, error) != 0)
+    if (rows_take_position(store, &position, error) != 0 ||
+        rows_update(store, &row, BATCH_HELD, row.batch.offset, position, NULL, error) != 0)
         return -1;
-    return rows_update(store, &row, BATCH_HELD, row.batch.offset, position, NULL, error);
+    s = statement_start(store, MARK);
+    statement_integer(&s, 1, row.key);
+    return statement_run(&s, error);
 }
 
 /* Couriers that carry it are to hear that it is applied (peers.h). */

@@ -28,6 +28,7 @@ struct batch {
     enum batch_state state;
     int64_t position; /* 0 while partial, and for a tombstone of what was never held here */
     uint64_t offset;  /* bytes that are here */
+    bool released;    /* the administrator lets it pass though its signer be revoked */
 };
 
 /* 1 found (OUT filled), 0 not there, -1. */
@@ -66,10 +67,12 @@ struct evp_md_ctx_st;
 int batches_hash(struct store *store, const unsigned char *id, uint64_t size,
                  struct evp_md_ctx_st *hash, struct error *error);
 
-/* The batch becomes aside with REASON (for the operator), or, out of aside, held again at a new
- * position. */
+/* The batch becomes aside with REASON (for the operator). */
 int batches_set_aside(struct store *store, const unsigned char *id, const char *reason,
                       struct error *error);
+
+/* By the administrator's word: out of aside it becomes held again, at a new position, and is marked
+ * `released` from then on, as only this word lets a batch pass whose signer is revoked. */
 int batches_release(struct store *store, const unsigned char *id, struct error *error);
 
 /* The destination has applied the batch.  Its bytes go unless KEEP_BYTES (refused documents in it);

@@ -99,7 +99,7 @@ int batches_next_aside(struct store *store, int64_t after, struct batch *out,
     if (result == 1) {
         rows_read(&s, &row);
         *out = row.batch;
-        statement_get_text(&s, 10, reason, ERROR_TEXT_BYTES);
+        statement_get_text(&s, 11, reason, ERROR_TEXT_BYTES);
         statement_end(&s);
     }
     return result;

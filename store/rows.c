@@ -29,6 +29,7 @@ void rows_read(const struct statement *s, struct row *row)
     batch->state = (enum batch_state)sqlite3_column_int(s->handle, 7);
     batch->position = sqlite3_column_int64(s->handle, 8);
     batch->offset = (uint64_t)sqlite3_column_int64(s->handle, 9);
+    batch->released = sqlite3_column_int(s->handle, 10) != 0;
 }
 
 int rows_find(struct store *store, const unsigned char *id, struct row *row, struct error *error)

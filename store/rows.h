@@ -9,7 +9,8 @@
 #include "store/statement.h"
 
 /* The columns that rows_read reads, in its order. */
-#define ROWS_COLUMNS "key, id, source, destination, epoch, seq, size, state, position, here"
+#define ROWS_COLUMNS \
+    "key, id, source, destination, epoch, seq, size, state, position, here, released"
 
 struct row {
     int64_t key;

@@ -29,6 +29,7 @@ static const char STEP_1[] =
     " position INTEGER UNIQUE,"                               /* NULL: never held */
     " came INTEGER NOT NULL,"                                 /* wall clock, for people */
     " handed INTEGER NOT NULL DEFAULT 0, fleeting INTEGER NOT NULL DEFAULT 0,"
+    " released INTEGER NOT NULL DEFAULT 0," /* by the administrator, batches_release */
     " reason TEXT"
     ") STRICT;"
     "CREATE INDEX batch_held_to ON batch (destination, position) WHERE state = 1;"

@@ -63,6 +63,11 @@ struct trust *trust_new(X509 *ca, struct error *error)
     return trust;
 }
 
+struct trust *trust_without_list(const struct trust *trust, struct error *error)
+{
+    return trust_new(trust->ca, error);
+}
+
 void trust_free(struct trust *trust)
 {
     if (trust == NULL)

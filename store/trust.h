@@ -33,6 +33,10 @@ uint64_t trust_number(const struct trust *trust); /* 0: no list yet */
 int trust_check(struct trust *trust, X509 *certificate, struct station *station, bool *revoked,
                 struct error *error);
 
+/* The same CA without a revocation list: who was revoked passes, nobody else does.  For batches that
+ * the administrator has released (batches.h) and nothing else.  Freed with trust_free. */
+struct trust *trust_without_list(const struct trust *trust, struct error *error);
+
 /* For TLS: a store with the CA and list, time not checked; a new reference, or NULL.  It does not
  * follow later lists. */
 X509_STORE *trust_x509_store(struct trust *trust, struct error *error);

@@ -27,7 +27,8 @@ int walk_contacts(struct walk *walk, struct error *error);
 /* The other documents of the batches that walk_contacts saw. */
 int walk_rest(struct walk *walk, struct error *error);
 
-/* Open a batch that is here: 1; 0 it cannot be opened, REASON says why; -1 the store failed. */
+/* Open a batch that is here: 1; 0 it cannot be opened, REASON says why; -1 the store failed.  A revoked
+ * signer passes only where the administrator has released the batch. */
 int walk_open(struct walk *walk, const struct label *label, struct opened_batch *opened,
               struct error *reason, struct error *error);
 

@@ -203,7 +203,7 @@ static void test_add_again(void **state)
 }
 
 /* Aside keeps its reason and position; released it gets a new, higher position: a peer whose cursor
- * stands beyond the old one is offered it. */
+ * stands beyond the old one is offered it.  It is marked as released, and no other batch is. */
 static void test_aside_and_release(void **state)
 {
     struct world *world = *state;
@@ -226,6 +226,8 @@ static void test_aside_and_release(void **state)
     assert_int_equal(batches_next(world->store, &filter, 0, &batch, &world->error), 1);
     CHANGE(world, batches_release(world->store, one.id, &world->error));
     assert_int_equal(found(world, &one).position, 3);
+    assert_true(found(world, &one).released);
+    assert_false(found(world, &two).released);
     filter.state = BATCH_HELD;
     assert_int_equal(batches_next(world->store, &filter, 2, &batch, &world->error), 1);
     assert_memory_equal(batch.label.id, one.id, 32);

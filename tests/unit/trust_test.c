@@ -101,6 +101,30 @@ static void revocation_is_told_apart(void **state)
     trust_free(trust);
 }
 
+/* Without its list a trust lets the revoked pass, and still no foreigner; the trust itself is as before. */
+static void without_its_list(void **state)
+{
+    struct identity *lost = deployment_enroll(deployment, ROLE_TABLET, "lost3", "chw1");
+    struct deployment *other = deployment_new();
+    struct trust *trust, *lenient;
+    struct error error;
+
+    (void)state;
+    deployment_revoke(deployment, lost);
+    trust = deployment_trust(deployment, true);
+    lenient = trust_without_list(trust, &error);
+    assert_non_null(lenient);
+    assert_int_equal(trust_number(lenient), 0);
+    passes(lenient, lost);
+    refused(lenient, identity_certificate(other->tablet), false,
+            "station t1 was not issued by this deployment");
+    trust_free(lenient);
+    refused(trust, identity_certificate(lost), true, "station lost3 is revoked");
+    trust_free(trust);
+    identity_free(lost);
+    deployment_free(other);
+}
+
 /* An older list, a foreign one, one that is cut or has a byte more or a flipped one, one without a
  * number: the present one stays. */
 static void other_lists_are_refused(void **state)
@@ -266,6 +290,7 @@ int main(void)
         cmocka_unit_test(revocation_is_told_apart), cmocka_unit_test(other_lists_are_refused),
         cmocka_unit_test(foreigners_are_refused),   cmocka_unit_test(forged_is_not_revoked),
         cmocka_unit_test(tls_store_lives_on),       cmocka_unit_test(the_stores_list_is_used),
+        cmocka_unit_test(without_its_list),
     };
 
     return cmocka_run_group_tests_name("trust", tests, set_up, tear_down);
