@@ -593,7 +593,7 @@ struct cht *cht_new(const struct cht_options *options, struct error *error)
         cht->url[n - 1] = '\0';
     cht->kind = options->kind;
     cht->basic = options->basic;
-    cht->gzip = options->kind == CHT_KIND_COUCHDB;
+    cht->gzip = options->kind == CHT_KIND_COUCHDB && !options->plain;
     cht->patience_ms = (int64_t)options->patience_s * 1000;
     cht->stop = options->stop;
     cht->last = &cht->first;

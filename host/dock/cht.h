@@ -23,6 +23,7 @@ struct cht_options {
     enum cht_kind
         kind;   /* cht: log in by POST /medic/login, no request gzip; couchdb: Basic, gzip */
     bool basic; /* cht: Basic authentication instead of the login */
+    bool plain; /* never gzip: the server is on this machine, where it only costs time */
     const char *ca_file;    /* private CA, or NULL */
     unsigned most_parallel; /* requests in flight at most */
     int patience_s; /* how long an outage (no network, 429, 502, 503, 504) is waited out with

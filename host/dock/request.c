@@ -38,6 +38,8 @@ struct request {
     char base[PATH_BYTES]; /* "/DB" */
     char path[PATH_BYTES + 16];
     bool may_create;
+    bool held;   /* nothing may be sent yet */
+    bool parked; /* and that is what it waits for */
 
     struct parcel parcel;
     struct range ranges[RANGES_MOST];
@@ -198,9 +200,12 @@ static void again(struct request *r, const char *text)
 
 void request_tick(struct request *r, int64_t now_ms)
 {
-    if (r->due_ms == 0 || (r->due_ms > now_ms && !*r->shared->abandon))
+    bool due = r->due_ms != 0 && (r->due_ms <= now_ms || *r->shared->abandon);
+
+    if (!due && !(r->parked && *r->shared->abandon))
         return;
     r->due_ms = 0;
+    r->parked = false;
     if (*r->shared->abandon) {
         (void)error_set(&r->error, ERROR_TEMPORARY, "replay: stopped");
         finish(r, REQUEST_AWAY);
@@ -255,6 +260,13 @@ static void refuse(struct request *r, size_t item, const char *word, const char 
         broken(r, &error);
 }
 
+/* A status that may be the server's fault as well as the documents'.  502 and 504 come here only when one
+ * request got them again and again and others did not (cht.h): a proxy that gives up on it. */
+static bool is_vague(long status)
+{
+    return status == 500 || status == 502 || status == 504;
+}
+
 /* The one open document of the range is refused in the words kept.  A 500 says less than a 400: when
  * document after document gets one, and none is stored in between, the server is ill. */
 static void refuse_alone(struct request *r)
@@ -263,11 +275,11 @@ static void refuse_alone(struct request *r)
 
     while (r->parcel.items[item].state != OUTCOME_OPEN)
         item++;
-    if (r->status == 500 && ++r->shared->lone_500 > LONE_500_MOST) {
+    if (is_vague(r->status) && ++r->shared->lone_500 > LONE_500_MOST) {
         (void)error_set(&r->error, ERROR_TEMPORARY,
-                        "server: it answered 500 to %d documents one after the other and stored "
+                        "server: it answered %ld to %d documents one after the other and stored "
                         "none; look at its logs and disk, what is held stays held",
-                        LONE_500_MOST);
+                        r->status, LONE_500_MOST);
         finish(r, REQUEST_AWAY);
         return;
     }
@@ -301,7 +313,7 @@ static void on_failed_question(struct request *r, const struct cht_answer *answe
     bool patient = answer->status == 500 && r->tries + 1 < TRIES_MOST;
 
     if (r->step != STEP_ASK || patient ||
-        (answer->status != 400 && answer->status != 413 && answer->status != 500)) {
+        (answer->status != 400 && answer->status != 413 && !is_vague(answer->status))) {
         again(r, answer->text[0] != '\0' ? answer->text : "_revs_diff: the answer is nonsense");
         return;
     }
@@ -416,7 +428,7 @@ static void on_sent(struct request *r, const struct cht_answer *answer)
         r->results = diff_read_results(answer->body, answer->size);
         submit(r, STEP_PROVE);
     } else if (answer->status == 400 || answer->status == 412 || answer->status == 413 ||
-               answer->status == 500) {
+               is_vague(answer->status)) {
         r->tries = 0;
         keep_words(r, answer);
         submit(r, STEP_AFTER);
@@ -457,6 +469,9 @@ static void submit(struct request *r, enum step step)
     int failed = 0;
 
     r->step = step;
+    r->parked = step == STEP_SEND && r->held;
+    if (r->parked)
+        return;
     if (step == STEP_SEND) {
         route = "/_bulk_docs";
         r->at_docs = parcel_open_items(&r->parcel, r->at.from, r->at.to);
@@ -491,6 +506,33 @@ static void next(struct request *r)
         return;
     }
     finish(r, REQUEST_SETTLED);
+}
+
+void request_hold(struct request *r)
+{
+    r->held = true;
+}
+
+bool request_held(const struct request *r)
+{
+    return r->held;
+}
+
+bool request_parked(const struct request *r)
+{
+    return r->parked;
+}
+
+void request_release(struct request *r)
+{
+    r->held = false;
+    if (r->parked)
+        submit(r, STEP_SEND);
+}
+
+bool request_may_send(const struct request *r)
+{
+    return r->step != STEP_END && (r->step != STEP_PROVE || r->ranges_count != 0);
 }
 
 void request_start(struct request *r)

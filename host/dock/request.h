@@ -22,8 +22,8 @@ struct request_shared {
     const bool *abandon; /* true: go no step further */
     uint64_t requests;   /* HTTP requests made */
     uint64_t sent_docs;  /* documents put into a _bulk_docs for the first time */
-    unsigned lone_500; /* documents that the server answered with 500, one after the other, without
-                          * storing another: not the documents but the server is ill */
+    unsigned lone_500; /* documents that the server answered with 500 (502, 504), one after the other,
+                        * without storing another: not the documents but the server is ill */
 };
 
 enum request_result {
@@ -61,6 +61,16 @@ size_t request_bytes(const struct request *request); /* bytes it would send */
 
 /* Begin.  DONE may be called from within. */
 void request_start(struct request *request);
+
+/* Before it is started: it may ask, but nothing may be sent until it is released (the next wave).  It is
+ * parked once that is all it waits for: nothing of it is in flight. */
+void request_hold(struct request *request);
+bool request_held(const struct request *request);
+bool request_parked(const struct request *request);
+void request_release(struct request *request); /* DONE may be called from within */
+
+/* It may still have documents to send: false when only the proof is out. */
+bool request_may_send(const struct request *request);
 
 /* Do what is due by now: a question that was answered badly is asked again after a while. */
 void request_tick(struct request *request, int64_t now_ms);

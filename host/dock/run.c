@@ -11,6 +11,7 @@
 #include "host/cable.h"
 #include "host/dock/receipts.h"
 #include "host/dock/replay.h"
+#include "host/dock/transfer.h"
 
 #define POLL_MS 500
 #define COURIER_WAIT_MS 10000 /* for a courier, with --once */
@@ -26,6 +27,7 @@ static struct cht *open_server(const struct dock *dock, struct error *error)
     struct cht_options options = {.url = config->url,
                                   .kind = config->kind,
                                   .basic = config->basic,
+                                  .plain = transfer_is_local(config->url),
                                   .ca_file = config->ca,
                                   .most_parallel = config->parallel,
                                   .patience_s = config->patience_s,

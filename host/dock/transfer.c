@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "host/dock/transfer.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #define CONNECT_S 15L
 #define SILENCE_S 300L /* a filtered _bulk_docs of 8 MB may be worked on for minutes */
 #define ERROR_BODY_BYTES (64u << 10)
+#define UPLOAD_BYTES (512L << 10) /* libcurl's largest is 2 MB; its default of 64 KB is many turns a request */
 
 struct transfer {
     CURL *easy;
@@ -65,6 +67,22 @@ static size_t on_header(char *bytes, size_t one, size_t count, void *context)
         }
     }
     return size;
+}
+
+bool transfer_is_local(const char *url)
+{
+    CURLU *parts = curl_url();
+    unsigned char address[4];
+    char *host = NULL;
+    bool local = false;
+
+    if (parts != NULL && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK)
+        local = strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+                (inet_pton(AF_INET, host, address) == 1 && address[0] == 127);
+    curl_free(host);
+    curl_url_cleanup(parts);
+    return local;
 }
 
 struct transfer *transfer_new(const char *url, const char *ca_file, struct error *error)
@@ -172,6 +190,7 @@ static bool set_safety(struct transfer *t)
     SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
     SET(CURLOPT_LOW_SPEED_TIME, SILENCE_S);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES);
     SET(CURLOPT_ACCEPT_ENCODING, "gzip");
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, t);

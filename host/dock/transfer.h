@@ -46,6 +46,9 @@ struct transfer_result {
     char cause[256];        /* why it is no 2xx, for people */
 };
 
+/* URL's host is this machine: 127.0.0.0/8, ::1 or localhost. */
+bool transfer_is_local(const char *url);
+
 /* URL and CA_FILE (may be NULL) are borrowed. */
 struct transfer *transfer_new(const char *url, const char *ca_file, struct error *error);
 void transfer_free(struct transfer *transfer); /* not while within a multi; NULL is harmless */
