@@ -50,6 +50,8 @@ make_root() {
 
 # Runs in a mount and process namespace of its own: everything mounted or started here ends with it.
 inside() {
+    # A mount point of its own, so that tests can make namespaces in there.
+    mount --bind "$root" "$root"
     mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
     mount --rbind /dev "$root/dev"
     mount --rbind /sys "$root/sys"
