@@ -78,6 +78,14 @@ static int find_line(struct current *c, const struct refusal *refusal, const cha
     return 0;
 }
 
+/* Whether the document is to be sent again, not only asked for: it is marked, or it was forbidden and
+ * contacts came in this run.  One of them may be the patient that it names: visits bring a tablet's
+ * batches in parts, and by several couriers. */
+static bool is_due(const struct walk *w, const struct refusal *refusal)
+{
+    return refusal->retry || (w->contacts > 0 && strcmp(refusal->error, "forbidden") == 0);
+}
+
 /* Hand one refused document to the sender. */
 static int retry(struct walk *w, const struct refusal *refusal, struct current *c,
                  struct error *error)
@@ -85,6 +93,7 @@ static int retry(struct walk *w, const struct refusal *refusal, struct current *
     const struct cht_user *user;
     const char *line = NULL;
     size_t length = 0;
+    bool due = is_due(w, refusal);
 
     if (enter(w, refusal, c, error) != 0)
         return -1;
@@ -99,11 +108,11 @@ static int retry(struct walk *w, const struct refusal *refusal, struct current *
             tally_withhold(w->tally, c->number);
         return 0;
     }
-    if (refusal->retry && find_line(c, refusal, &line, &length) == 0) {
+    if (due && find_line(c, refusal, &line, &length) == 0) {
         log_warning("refused document %lld: it is not in its batch", (long long)refusal->number);
         return 0;
     }
-    if (refusal->retry && c->held)
+    if (due && c->held)
         tally_reopen(w->tally, c->number);
     return sender_add(w->sender, user, refusal->db, c->number, refusal->id, refusal->rev, line,
                       length, error);

@@ -240,6 +240,7 @@ static int meet(struct walk *w, const struct label *label, struct error *error)
         result = set_aside(w, label, reason.text, error);
     } else if (tally_add(w->tally, label->id, docs, &batch, error) == 0) {
         w->counts->docs += docs;
+        w->contacts += contacts;
         result = send_first(w, &opened, batch, docs, contacts, error);
     }
 done:
@@ -265,7 +266,7 @@ int walk_contacts(struct walk *w, struct error *error)
         if (meet(w, &batch.label, error) != 0 || sender_step(w->sender, 0, error) != 0)
             return -1;
     }
-    return found < 0 ? -1 : sender_drain(w->sender, error);
+    return found < 0 ? -1 : sender_next_wave(w->sender, w->at_once, error);
 }
 
 static int send_rest(struct walk *w, uint32_t number, struct error *error)
@@ -294,8 +295,6 @@ static int send_rest(struct walk *w, uint32_t number, struct error *error)
 
 int walk_rest(struct walk *w, struct error *error)
 {
-    if (sender_next_wave(w->sender, error) != 0)
-        return -1;
     for (uint32_t i = 0; i < tally_batches(w->tally); i++) {
         if (tally_open(w->tally, i) == 0 || tally_withheld(w->tally, i) || tally_given(w->tally, i))
             continue;

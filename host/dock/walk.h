@@ -17,11 +17,12 @@ struct walk {
     struct tally *tally;
     struct replay_counts *counts;
     bool at_once;                   /* what fits in memory is opened only once */
+    uint64_t contacts;              /* contacts in the batches of this run */
     char signer[STORE_NAME_BYTES];  /* whose certificate was remembered last */
     char unknown[STORE_NAME_BYTES]; /* the unknown user that was told last */
 };
 
-/* The contacts of all held batches.  Batches that cannot be opened are set aside, receipts applied. */
+/* The contacts of all held batches: when it returns, none is left to be sent.  Batches that cannot be opened are set aside, receipts applied. */
 int walk_contacts(struct walk *walk, struct error *error);
 
 /* The other documents of the batches that walk_contacts saw. */
