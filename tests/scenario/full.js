@@ -28,7 +28,7 @@ async function fullTablet(tablet, pouch) {
     const { batches: { partial } } = await tablet.status();
     assert.strictEqual(partial, 0, 'nothing half-written');
     await limitFiles(tablet, 'unlimited');
-    await replicate(pouch, tablet, { batch_size: 100 });
+    await replicate(pouch, tablet, { batch_size: 10 });     // batches that fit a small quota
 }
 
 async function handOver(courier, tablet, extra) {
@@ -62,7 +62,7 @@ scenario('full disks and quotas lose nothing', async ({ dir, world, seed }) => {
     // The dock's disk is full while it takes from the courier: it says so, and takes the rest later.
     await courier.plug(dock);
     const running = dock.start();
-    await limitFiles(dock, 100000);
+    await limitFiles(dock, SMALL_BYTES);
     await running.waitLine(/full|too large|no room|space/i, 20000);
     await limitFiles(dock, 'unlimited');
     await dock.stop();
