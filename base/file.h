@@ -19,8 +19,7 @@ int file_read(const char *path, size_t limit_bytes, struct buffer *buffer, struc
 int file_write(const char *path, mode_t mode, const void *bytes, size_t size, struct error *error);
 
 /* As file_write, but -1 if PATH exists. */
-int file_create(const char *path, mode_t mode, const void *bytes, size_t size,
-                struct error *error);
+int file_create(const char *path, mode_t mode, const void *bytes, size_t size, struct error *error);
 
 /* -1 with a message that names the chmod to run, unless PATH is a regular file that only its owner
  * can read and write, and the owner is this process's user or root. */

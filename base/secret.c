@@ -27,8 +27,10 @@ static int take_line(struct secret *secret, const char *from, const char *bytes,
     if (length == 0)
         return error_set(error, ERROR_FAILED, "%s: its first line is empty, not a secret", from);
     if (length >= sizeof secret->text || memchr(bytes, '\0', length) != NULL)
-        return error_set(error, ERROR_FAILED, "%s: its first line is not a secret of at most %zu "
-                         "bytes", from, sizeof secret->text - 1);
+        return error_set(error, ERROR_FAILED,
+                         "%s: its first line is not a secret of at most %zu "
+                         "bytes",
+                         from, sizeof secret->text - 1);
     memcpy(secret->text, bytes, length);
     secret->text[length] = '\0';
     return 0;
@@ -39,8 +41,7 @@ int secret_read_file(struct secret *secret, const char *path, struct error *erro
     struct buffer content = {0};
     int result = -1;
 
-    if (file_require_private(path, error) == 0 &&
-        file_read(path, 65536, &content, error) == 0)
+    if (file_require_private(path, error) == 0 && file_read(path, 65536, &content, error) == 0)
         result = take_line(secret, path, (const char *)content.data, content.length, error);
     buffer_cleanse(&content);
     return result;
@@ -57,8 +58,10 @@ static int read_terminal(struct secret *secret, const char *prompt, struct error
     if (terminal < 0 || tcgetattr(terminal, &usual) != 0) {
         if (terminal >= 0)
             (void)close(terminal);
-        return error_set(error, ERROR_USAGE, "%s: give --passphrase-file FILE, or set "
-                         "CREDENTIALS_DIRECTORY, or start it on a terminal", prompt);
+        return error_set(error, ERROR_USAGE,
+                         "%s: give --passphrase-file FILE, or set "
+                         "CREDENTIALS_DIRECTORY, or start it on a terminal",
+                         prompt);
     }
     silent = usual;
     silent.c_lflag &= ~(tcflag_t)ECHO;
@@ -75,8 +78,7 @@ static int read_terminal(struct secret *secret, const char *prompt, struct error
     return result;
 }
 
-int secret_obtain(struct secret *secret, const char *path, const char *prompt,
-                  struct error *error)
+int secret_obtain(struct secret *secret, const char *path, const char *prompt, struct error *error)
 {
     const char *credentials = getenv("CREDENTIALS_DIRECTORY");
     char credential[PATH_MAX];

@@ -250,16 +250,11 @@ static void log_lines_are_single(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_have_kinds),
-        cmocka_unit_test(long_errors_are_cut),
-        cmocka_unit_test(buffers_grow_to_their_limit),
-        cmocka_unit_test(hex_is_strict),
-        cmocka_unit_test(files_are_written_whole),
-        cmocka_unit_test(secrets_must_be_private),
-        cmocka_unit_test(secrets_come_from_systemd),
-        cmocka_unit_test(generated_secrets_differ),
-        cmocka_unit_test(clocks_go_forward),
-        cmocka_unit_test(log_lines_are_single),
+        cmocka_unit_test(errors_have_kinds),           cmocka_unit_test(long_errors_are_cut),
+        cmocka_unit_test(buffers_grow_to_their_limit), cmocka_unit_test(hex_is_strict),
+        cmocka_unit_test(files_are_written_whole),     cmocka_unit_test(secrets_must_be_private),
+        cmocka_unit_test(secrets_come_from_systemd),   cmocka_unit_test(generated_secrets_differ),
+        cmocka_unit_test(clocks_go_forward),           cmocka_unit_test(log_lines_are_single),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
