@@ -65,7 +65,7 @@ static int write_all(int fd, const unsigned char *bytes, size_t size)
     return 0;
 }
 
-static int sync_folder_of(const char *path, struct error *error)
+int file_sync_folder_of(const char *path, struct error *error)
 {
     char copy[PATH_MAX];
     const char *folder;
@@ -110,7 +110,7 @@ static int write_durably(const char *path, mode_t mode, const void *bytes, size_
     }
     if (!replace)
         (void)unlink(temporary);
-    return sync_folder_of(path, error);
+    return file_sync_folder_of(path, error);
 
 fail:
     (void)unlink(temporary);
@@ -150,7 +150,7 @@ int file_make_folder(const char *path, struct error *error)
     struct stat status;
 
     if (mkdir(path, 0700) == 0)
-        return sync_folder_of(path, error);
+        return file_sync_folder_of(path, error);
     if (errno != EEXIST)
         return error_errno(error, errno, "%s: cannot be created", path);
     if (stat(path, &status) != 0)

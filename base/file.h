@@ -25,6 +25,9 @@ int file_create(const char *path, mode_t mode, const void *bytes, size_t size, s
  * can read and write, and the owner is this process's user or root. */
 int file_require_private(const char *path, struct error *error);
 
+/* Bring to disk that PATH was made, renamed or removed: fsync of its folder. */
+int file_sync_folder_of(const char *path, struct error *error);
+
 /* Make the folder PATH with mode 0700 unless it is there; its parent must exist. */
 int file_make_folder(const char *path, struct error *error);
 

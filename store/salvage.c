@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 
 #define MOST_DAMAGED 10000 /* numbers tried for a free name */
@@ -79,24 +79,6 @@ static int move(const char *path, const char *suffix, int n, struct error *error
     return 0;
 }
 
-static int sync_folder(const char *path, struct error *error)
-{
-    char copy[PATH_MAX];
-    const char *folder;
-    int fd, result;
-
-    (void)snprintf(copy, sizeof copy, "%s", path);
-    folder = dirname(copy);
-    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_errno(error, errno, "%s: cannot be opened", folder);
-    result = fsync(fd);
-    if (result != 0)
-        (void)error_errno(error, errno, "%s: cannot be synced to disk", folder);
-    (void)close(fd);
-    return result;
-}
-
 /* The lowest number whose three names are free. */
 static int free_number(const char *path)
 {
@@ -129,7 +111,7 @@ int salvage_move_aside(const char *path, const char *cause, struct error *error)
             path);
     /* The database goes first: SQLite ignores a -wal without one, never a database without its -wal. */
     if (move(path, "", n, error) != 0 || move(path, "-wal", n, error) != 0 ||
-        move(path, "-shm", n, error) != 0 || sync_folder(path, error) != 0)
+        move(path, "-shm", n, error) != 0 || file_sync_folder_of(path, error) != 0)
         return -1;
     salvage_cleared(path);
     log_error("%s: is damaged (%s); moved aside as %s.damaged-%d; nothing in it was deleted", path,
@@ -157,5 +139,5 @@ int salvage_orphans(const char *path, struct error *error)
     if (move(path, "-wal", n, error) != 0 || move(path, "-shm", n, error) != 0)
         return -1;
     log_error("%s: has no database; moved aside as %s", wal, damaged);
-    return sync_folder(path, error);
+    return file_sync_folder_of(path, error);
 }

@@ -122,15 +122,7 @@ static int touch_database(const struct store *store, struct error *error)
     if (fd < 0)
         return error_errno(error, errno, "%s: cannot be created", store->path);
     (void)close(fd);
-    fd = open(store->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0) {
-        (void)error_errno(error, errno, "%s: cannot be synced to disk", store->directory);
-        if (fd >= 0)
-            (void)close(fd);
-        return -1;
-    }
-    (void)close(fd);
-    return 0;
+    return file_sync_folder_of(store->path, error);
 }
 
 /* As a URI, so that a copy on a read-only disk can be read: without write access SQLite cannot make the
@@ -320,6 +312,19 @@ fail:
         *error = cause;
     store_close(store);
     return NULL;
+}
+
+struct store *store_another(const struct store *store, struct error *error)
+{
+    const struct store_options options = {.directory = store->directory,
+                                          .station = store->station,
+                                          .role = store->role,
+                                          .quota_bytes = store->quota_bytes,
+                                          .reserve_bytes = store->reserve_bytes,
+                                          .read_only = store->read_only,
+                                          .busy_ms = store->busy_ms};
+
+    return store_open(&options, error);
 }
 
 void store_close(struct store *store)
