@@ -61,6 +61,9 @@ struct store_options {
 struct store *store_open(const struct store_options *options, struct error *error);
 void store_close(struct store *store); /* NULL is harmless */
 
+/* Another connection to the same store with the same options, for another thread. */
+struct store *store_another(const struct store *store, struct error *error);
+
 const char *store_uuid(const struct store *store);    /* made with the store; 32 hex digits */
 const char *store_epoch(const struct store *store);   /* made with the store; 16 hex digits */
 const char *store_station(const struct store *store); /* the name given when it was made */
