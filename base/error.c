@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#define BODA_BASE_ERROR_C
 #include "base/error.h"
 
 #include <errno.h>

@@ -46,4 +46,11 @@ int error_prefix(struct error *error, const char *format, ...)
  * or closed, else 1. */
 int error_exit_status(const struct error *error);
 
+/* clang's analyzer looks into one file at a time and so does not see that these return -1. */
+#if defined __clang_analyzer__ && !defined BODA_BASE_ERROR_C
+#define error_set(...) (error_set(__VA_ARGS__), -1)
+#define error_errno(...) (error_errno(__VA_ARGS__), -1)
+#define error_prefix(...) (error_prefix(__VA_ARGS__), -1)
+#endif
+
 #endif
