@@ -13,7 +13,7 @@ export flags passed tool
 check() {
     local hash found
     # shellcheck disable=SC2086 # one word is one flag
-    hash=$( (cat .clang-tidy && echo "$tool $flags $1" && cat "$1" && clang $flags -Wno-everything -E -CC "$1") |
+    hash=$( (cat .clang-tidy tests/.clang-tidy && echo "$tool $flags $1" && cat "$1" && clang $flags -Wno-everything -E -CC "$1") |
         sha256sum | cut -d ' ' -f 1)
     [[ ! -e $passed/$hash ]] || return 0
     # shellcheck disable=SC2086
