@@ -84,15 +84,20 @@ static const char STEP_1[] =
     " UNIQUE (source, db, doc, rev)) STRICT;"
     "CREATE INDEX refusal_batch ON refusal (batch);"
     "CREATE INDEX refusal_source ON refusal (source, epoch, number);"
-    "CREATE INDEX refusal_retry ON refusal (number) WHERE retry = 1;";
+    "CREATE INDEX refusal_retry ON refusal (number) WHERE retry = 1;"
+
+    "CREATE TABLE refused_login ("
+    " user TEXT PRIMARY KEY, mark BLOB NOT NULL CHECK (length(mark) = 32)"
+    ") STRICT, WITHOUT ROWID;";
 
 /* Step N brings a database of user_version N - 1 to N.  Steps that were released are never changed. */
 static const char *const STEPS[] = {STEP_1};
 #define VERSION ((int64_t)(sizeof STEPS / sizeof STEPS[0]))
 
 static const char *const SMALL_TABLES[] = {
-    "store", "batch",   "usage", "own_stream",  "own_receipt", "receipt_seen", "receipt_due",
-    "peer",  "carried", "crl",   "certificate", "rev",         "local_doc",    "refusal",
+    "store",        "batch",       "usage",     "own_stream", "own_receipt",
+    "receipt_seen", "receipt_due", "peer",      "carried",    "crl",
+    "certificate",  "rev",         "local_doc", "refusal",    "refused_login",
 };
 
 int schema_look(struct store *store, enum schema_found *found, struct error *error)

@@ -22,6 +22,7 @@ struct cht {
     bool basic;
     bool gzip; /* the server takes it */
     int64_t patience_ms;
+    struct passwords *passwords;
     const atomic_bool *stop;
 
     struct slots *slots;
@@ -186,6 +187,8 @@ static int advance(struct cht *cht, struct job **at, int64_t now_ms, struct erro
     struct job *job = *at;
     struct login *login = job->login;
 
+    if (!login->looked_up && login_look_up(login, cht->passwords, error) != 0)
+        return -1;
     if (login->state == LOGIN_REFUSED) {
         fail_job(cht, jobs_take(&cht->queue, at), CHT_LOGIN_FAILED, login->why);
         return 1;
@@ -293,15 +296,18 @@ static bool settle_login(struct cht *cht, struct job *job, const struct transfer
         return true;
     }
     if (result->status == 401) {
-        if (login->state != LOGIN_REFUSED)
-            login_refuse(login, "the server refuses the password; correct it in the users file and "
-                                "start again. It is not tried again, as five wrong ones lock the "
-                                "account");
+        if (login->state != LOGIN_REFUSED) {
+            login_refuse_password(login);
+            login_note(login, cht->passwords);
+        }
     } else if (result->status == 403 && cht->kind == CHT_KIND_CHT &&
                strstr(result->body, "temporarily locked") != NULL) {
         login_refuse(login, "the account is locked for some minutes after wrong passwords");
     } else {
-        login->state = LOGIN_GOOD;
+        if (login->state != LOGIN_GOOD) {
+            login->state = LOGIN_GOOD;
+            login_note(login, cht->passwords);
+        }
         return false;
     }
     jobs_add_first(&cht->queue, job);
@@ -377,8 +383,10 @@ static void settle(struct cht *cht, const struct flight *flight,
         settle_job(cht, flight->job, &seen);
     } else if (flight->use == FLIGHT_LOGIN) {
         flight->login->state = LOGIN_NONE;
-        if (seen.end == TRANSFER_ANSWERED)
+        if (seen.end == TRANSFER_ANSWERED) {
             login_answered(flight->login, &seen);
+            login_note(flight->login, cht->passwords);
+        }
     }
 }
 
@@ -451,6 +459,7 @@ struct cht *cht_new(const struct cht_options *options, struct error *error)
     cht->basic = options->basic;
     cht->gzip = options->kind == CHT_KIND_COUCHDB && !options->plain;
     cht->patience_ms = (int64_t)options->patience_s * 1000;
+    cht->passwords = options->passwords;
     cht->stop = options->stop;
     jobs_init(&cht->queue);
     count = count == 0 ? 1 : count < PARALLEL_MOST ? count : PARALLEL_MOST;

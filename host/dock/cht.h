@@ -15,6 +15,7 @@
 #include "base/secret.h"
 
 struct cht;
+struct passwords;
 
 enum cht_kind { CHT_KIND_CHT, CHT_KIND_COUCHDB };
 
@@ -28,11 +29,13 @@ struct cht_options {
     unsigned most_parallel; /* requests in flight at most */
     int patience_s; /* how long an outage (no network, 429, 502, 503, 504) is waited out with
                               jittered back-off before a request fails; long: hours */
-    const atomic_bool *stop; /* true: everything in flight is ended, requests fail */
+    struct passwords *passwords; /* which ones were refused in earlier runs; NULL: not known */
+    const atomic_bool *stop;     /* true: everything in flight is ended, requests fail */
 };
 
 /* Credentials of one user. The account is locked after five wrong passwords: a refused one is never
- * tried again in the life of this struct cht; every later request of that user fails at once. */
+ * tried again in the life of this struct cht, nor by a later one with the same `passwords`; every later
+ * request of that user fails at once. */
 struct cht_user {
     const char *name;
     const struct secret *password;

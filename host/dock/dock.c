@@ -133,6 +133,9 @@ int dock_open(struct dock *dock, const char *config_file, const char *passphrase
     dock->store = store_open(&options, error);
     if (dock->store == NULL)
         goto done;
+    dock->passwords = passwords_new(dock->store, dock->self, dock->config->url, error);
+    if (dock->passwords == NULL)
+        goto done;
     dock->trust = trust_open(dock->self, dock->store, error);
     if (dock->trust == NULL)
         goto done;
@@ -163,6 +166,7 @@ int dock_open_store(struct dock *dock, const char *config_file, struct error *er
 
 void dock_close(struct dock *dock)
 {
+    passwords_free(dock->passwords);
     users_free(dock->users);
     trust_free(dock->trust);
     store_close(dock->store);

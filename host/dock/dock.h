@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "host/dock/config.h"
+#include "host/dock/passwords.h"
 #include "host/dock/users.h"
 #include "store/identity.h"
 
@@ -18,6 +19,7 @@ struct dock {
     struct identity *server; /* server.p12, which opens the batches and signs receipts */
     struct trust *trust;
     struct users *users;
+    struct passwords *passwords;
     atomic_bool *stop; /* true: come to an end */
 };
 

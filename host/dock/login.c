@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "host/dock/passwords.h"
 
 struct login *login_find(struct login **first, const struct cht_user *user)
 {
@@ -66,6 +67,43 @@ void login_refuse(struct login *login, const char *reason)
     log_error("%s", login->why);
 }
 
+void login_refuse_password(struct login *login)
+{
+    login->wrong = true;
+    login_refuse(login, "the server refuses the password; correct it in the users file and start "
+                        "again. It is not tried again, as five wrong ones lock the account");
+}
+
+int login_look_up(struct login *login, const struct passwords *passwords, struct error *error)
+{
+    int found = passwords == NULL ? 0 : passwords_check(passwords, &login->user, error);
+
+    if (found < 0)
+        return -1;
+    login->looked_up = true;
+    if (found == 1)
+        login_refuse(login, "the server refused this very password in an earlier run, so it is not "
+                            "tried; correct it in the users file, or, if it was set right at the "
+                            "server, say boda-dock passwords retry");
+    return 0;
+}
+
+void login_note(const struct login *login, const struct passwords *passwords)
+{
+    struct error error;
+    int result = 0;
+
+    if (passwords == NULL)
+        return;
+    if (login->state == LOGIN_GOOD)
+        result = passwords_accept(passwords, &login->user, &error);
+    else if (login->state == LOGIN_REFUSED && login->wrong)
+        result = passwords_refuse(passwords, &login->user, &error);
+    if (result != 0)
+        log_warning("user %s: a later run may send a wrong password again: %s", login->name,
+                    error.text);
+}
+
 /* CHT's API, POST /medic/login: success is a 302 with the page to go to as its body, and the session's
  * cookie; without a cookie the user must first do what that page asks. */
 void login_answered(struct login *login, const struct transfer_result *result)
@@ -81,9 +119,7 @@ void login_answered(struct login *login, const struct transfer_result *result)
         login_refuse(login, "the server wants this user's first password to be changed: log in as "
                             "this user with a browser, then put the new one into the users file");
     } else if (result->status == 401) {
-        login_refuse(login,
-                     "the server refuses the password; correct it in the users file and start "
-                     "again. It is not tried again, as five wrong ones lock the account");
+        login_refuse_password(login);
     } else if (result->status == 500) {
         login_refuse(login, "the server answers 500 to the login: the account is locked for some "
                             "minutes, or the server is ill. It is not tried again in this run");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later
  *
  * Who is logged in: one entry for each user, kept as long as the struct cht, so that a password that
- * was refused is never sent again (five wrong ones lock a CHT account).
+ * was refused is never sent again (five wrong ones lock a CHT account); passwords.h keeps it for longer.
  */
 #ifndef BODA_HOST_DOCK_LOGIN_H
 #define BODA_HOST_DOCK_LOGIN_H
@@ -21,6 +21,8 @@ struct login {
     struct secret password;
     struct cht_user user; /* of the two */
     enum login_state state;
+    bool looked_up;   /* asked for among those refused in earlier runs */
+    bool wrong;       /* refused because of the password */
     unsigned session; /* counts the sessions had */
     char cookie[TRANSFER_COOKIE_BYTES];
     char why[256];
@@ -35,6 +37,16 @@ int login_write(const struct login *login, struct buffer *out, struct error *err
 
 /* What the server said to it (not TRANSFER_AWAY): the state becomes good or refused. */
 void login_answered(struct login *login, const struct transfer_result *result);
+
+/* Once, ahead of all else: a password that the server refused in an earlier run is refused at once.
+ * PASSWORDS may be NULL, here and below. */
+int login_look_up(struct login *login, const struct passwords *passwords, struct error *error);
+
+/* The state has become good, or refused: for later runs. */
+void login_note(const struct login *login, const struct passwords *passwords);
+
+/* The password is wrong. */
+void login_refuse_password(struct login *login);
 
 /* The user is refused, with the reason. */
 void login_refuse(struct login *login, const char *reason);

@@ -24,6 +24,8 @@ static const char usage_text[] =
     "  upload                                replay what the store holds, without a courier\n"
     "  refused list                          documents that the server would not take\n"
     "  refused retry|dismiss NUMBER...|--all try them again, or let them go\n"
+    "  passwords list                        users whose password the server refused\n"
+    "  passwords retry USER...|--all         try them again, if they were set right at the server\n"
     "  aside list                            batches that could not be used\n"
     "  aside release NUMBER...|--all         try them again\n"
     "  aside drop NUMBER...|--all --yes      throw them away, here and where they came from\n"
@@ -109,16 +111,22 @@ static int aside(struct dock *dock, const struct arguments *arguments, struct er
                      error);
 }
 
+static int passwords(struct dock *dock, const struct arguments *arguments, struct error *error)
+{
+    if (dock_open_store(dock, arguments->config, error) != 0)
+        return -1;
+    return passwords_run(dock, arguments->words, arguments->words_count, arguments->all, error);
+}
+
 static const struct command {
     const char *name;
     int (*work)(struct dock *dock, const struct arguments *arguments, struct error *error);
     bool has_words;
     const char *options; /* those of its own that it takes */
 } commands[] = {
-    {"run", run, false, "cou"},
-    {"upload", upload, false, ""},
-    {"refused", refused, true, "a"},
-    {"aside", aside, true, "ay"},
+    {"run", run, false, "cou"},          {"upload", upload, false, ""},
+    {"refused", refused, true, "a"},     {"aside", aside, true, "ay"},
+    {"passwords", passwords, true, "a"},
 };
 
 static int take_option(struct arguments *arguments, int option, char *value, char *given)

@@ -31,6 +31,7 @@ static struct cht *open_server(const struct dock *dock, struct error *error)
                                   .ca_file = config->ca,
                                   .most_parallel = config->parallel,
                                   .patience_s = config->patience_s,
+                                  .passwords = dock->passwords,
                                   .stop = dock->stop};
 
     return cht_new(&options, error);
