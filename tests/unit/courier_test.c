@@ -322,7 +322,8 @@ static void test_garbage(void **state)
     end_close(&host);
 }
 
-static pid_t spawn(char *store_folder) /* NOLINT(readability-non-const-parameter): kept in a struct */
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is kept in a struct */
+static pid_t spawn(char *store_folder)
 {
     pid_t child = fork();
 
