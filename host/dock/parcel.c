@@ -194,6 +194,19 @@ size_t parcel_open_items(const struct parcel *parcel, size_t from, size_t to)
     return open;
 }
 
+int parcel_ask(const struct parcel *parcel, size_t from, size_t to, json_t *question,
+               struct error *error)
+{
+    for (size_t i = from; i < to; i++) {
+        const struct item *item = &parcel->items[i];
+
+        if (item->state == OUTCOME_OPEN && diff_ask(question, parcel_name(parcel, item->id),
+                                                    parcel_name(parcel, item->rev), error) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 int parcel_question(const struct parcel *parcel, size_t from, size_t to, struct buffer *out,
                     struct error *error)
 {
@@ -203,15 +216,8 @@ int parcel_question(const struct parcel *parcel, size_t from, size_t to, struct 
     out->length = 0;
     if (question == NULL)
         return error_set(error, ERROR_FAILED, "_revs_diff: no memory");
-    for (size_t i = from; i < to; i++) {
-        const struct item *item = &parcel->items[i];
-
-        if (item->state == OUTCOME_OPEN && diff_ask(question, parcel_name(parcel, item->id),
-                                                    parcel_name(parcel, item->rev), error) != 0)
-            goto done;
-    }
-    result = diff_write(question, out, error);
-done:
+    if (parcel_ask(parcel, from, to, question, error) == 0)
+        result = diff_write(question, out, error);
     json_decref(question);
     return result;
 }

@@ -6,6 +6,7 @@
 #ifndef BODA_HOST_DOCK_PARCEL_H
 #define BODA_HOST_DOCK_PARCEL_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -82,6 +83,10 @@ bool parcel_outcome(const struct parcel *parcel, size_t at, struct outcome *out)
 
 /* How many of the items FROM to TO (not included) are open. */
 size_t parcel_open_items(const struct parcel *parcel, size_t from, size_t to);
+
+/* Add the open items FROM to TO to a _revs_diff's question (diff_new). */
+int parcel_ask(const struct parcel *parcel, size_t from, size_t to, json_t *question,
+               struct error *error);
 
 /* The body of a _revs_diff that asks for the open items FROM to TO replaces what OUT has. */
 int parcel_question(const struct parcel *parcel, size_t from, size_t to, struct buffer *out,

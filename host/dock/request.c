@@ -39,7 +39,8 @@ struct request {
     char path[PATH_BYTES + 16];
     bool may_create;
     bool held;   /* nothing may be sent yet */
-    bool parked; /* and that is what it waits for */
+    bool parked; /* it waits to be released */
+    bool alone;  /* a question together with others failed: its own are asked alone */
 
     struct parcel parcel;
     struct range ranges[RANGES_MOST];
@@ -239,7 +240,7 @@ static bool about_database(struct request *r, const struct cht_answer *answer)
     if (answer->status != 401 && answer->status != 403 && answer->status != 404)
         return false;
     keep_words(r, answer);
-    if (answer->status == 404 && r->may_create) {
+    if (answer->status == 404 && r->may_create && r->step != STEP_PROVE) {
         r->may_create = false;
         if (r->step != STEP_ASK)
             r->ranges[r->ranges_count++] = (struct range){r->at.from, r->at.to, true};
@@ -379,17 +380,19 @@ static void after_failure(struct request *r)
     refuse_alone(r);
 }
 
-static void on_diff(struct request *r, const struct cht_answer *answer)
+/* DIFF: what the answer says, if that has been read. */
+static void on_diff(struct request *r, const struct cht_answer *answer, const json_t *diff)
 {
     struct error error;
-    json_t *diff;
+    json_t *own = NULL;
 
     if (answer->status != 200) {
         if (!about_database(r, answer))
             on_failed_question(r, answer);
         return;
     }
-    diff = diff_read(answer->body, answer->size, &error);
+    if (diff == NULL)
+        diff = own = diff_read(answer->body, answer->size, &error);
     if (diff == NULL) {
         again(r, error.text);
         return;
@@ -397,7 +400,7 @@ static void on_diff(struct request *r, const struct cht_answer *answer)
     r->tries = 0;
     if (r->step != STEP_CHECK)
         take_proven(r, diff);
-    json_decref(diff);
+    json_decref(own);
     switch (r->step) {
     case STEP_CHECK:
         refuse_alone(r);
@@ -426,6 +429,8 @@ static void on_sent(struct request *r, const struct cht_answer *answer)
         r->tries = 0;
         json_decref(r->results);
         r->results = diff_read_results(answer->body, answer->size);
+        if (r->ranges_count == 0)
+            parcel_free_body(&r->parcel); /* what lacks now is refused, not sent again */
         submit(r, STEP_PROVE);
     } else if (answer->status == 400 || answer->status == 412 || answer->status == 413 ||
                is_vague(answer->status)) {
@@ -437,10 +442,8 @@ static void on_sent(struct request *r, const struct cht_answer *answer)
     }
 }
 
-static void on_answer(const struct cht_answer *answer, void *context)
+static void take_answer(struct request *r, const struct cht_answer *answer, const json_t *diff)
 {
-    struct request *r = context;
-
     if (answer->result == CHT_UNAVAILABLE || *r->shared->abandon) {
         (void)error_set(&r->error, ERROR_TEMPORARY, "%s",
                         answer->result == CHT_UNAVAILABLE ? answer->text : "replay: stopped");
@@ -451,11 +454,38 @@ static void on_answer(const struct cht_answer *answer, void *context)
     } else if (r->step == STEP_SEND) {
         on_sent(r, answer);
     } else if (r->step == STEP_CREATE) {
-        next(
-            r); /* 201, or 412 when it is there by now; else the next step fails in its own words */
+        /* 201, or 412 when it is there by now; else the next step fails in its own words */
+        next(r);
     } else {
-        on_diff(r, answer);
+        on_diff(r, answer, diff);
     }
+}
+
+static void on_answer(const struct cht_answer *answer, void *context)
+{
+    struct request *r = context;
+
+    r->shared->in_flight--;
+    take_answer(r, answer, NULL);
+}
+
+/* What fails for several may fail for one of them: each asks for itself from now on. */
+static void on_inquiry(void *member, const struct cht_answer *answer, const json_t *diff,
+                       bool others)
+{
+    struct request *r = member;
+
+    if (others && answer->result == CHT_ANSWERED && answer->status != 200 && !*r->shared->abandon) {
+        r->alone = true;
+        submit(r, r->step);
+        return;
+    }
+    take_answer(r, answer, diff);
+}
+
+struct inquiry *request_inquiry(struct request_shared *shared, struct error *error)
+{
+    return inquiry_new(shared, on_inquiry, error);
 }
 
 /* ---- questions ------------------------------------------------------------------------------ */
@@ -469,7 +499,7 @@ static void submit(struct request *r, enum step step)
     int failed = 0;
 
     r->step = step;
-    r->parked = step == STEP_SEND && r->held;
+    r->parked = step == STEP_SEND && (r->held || r->shared->in_flight >= r->shared->parallel);
     if (r->parked)
         return;
     if (step == STEP_SEND) {
@@ -480,11 +510,17 @@ static void submit(struct request *r, enum step step)
         method = "PUT";
         route = "";
         body = NULL;
-    } else {
+    } else if (step == STEP_CHECK || step == STEP_AFTER || r->alone) {
         failed = parcel_question(&r->parcel, r->at.from, step == STEP_CHECK ? r->at.from : r->at.to,
                                  &r->question, &error);
     }
     (void)snprintf(r->path, sizeof r->path, "%s%s", r->base, route);
+    if ((step == STEP_ASK || step == STEP_PROVE) && !r->alone) {
+        if (inquiry_add(r->shared->inquiry, r->user, r->path, &r->parcel, r->at.from, r->at.to, r,
+                        &error) != 0)
+            broken(r, &error);
+        return;
+    }
     if (failed != 0 ||
         cht_submit(r->shared->cht, r->user, method, r->path, body == NULL ? NULL : body->data,
                    body == NULL ? 0 : body->length, on_answer, r, &error) != 0) {
@@ -492,6 +528,7 @@ static void submit(struct request *r, enum step step)
         return;
     }
     r->shared->requests++;
+    r->shared->in_flight++;
     r->shared->sent_docs += first;
 }
 
@@ -528,6 +565,11 @@ void request_release(struct request *r)
     r->held = false;
     if (r->parked)
         submit(r, STEP_SEND);
+}
+
+bool request_waits(const struct request *r)
+{
+    return r->due_ms != 0;
 }
 
 bool request_may_send(const struct request *r)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "host/dock/cht.h"
+#include "host/dock/inquiry.h"
 #include "host/dock/parcel.h"
 
 struct request;
@@ -19,10 +20,14 @@ struct request;
 /* Shared by all requests of a run. */
 struct request_shared {
     struct cht *cht;
-    const bool *abandon; /* true: go no step further */
-    uint64_t requests;   /* HTTP requests made */
-    uint64_t sent_docs;  /* documents put into a _bulk_docs for the first time */
-    unsigned lone_500; /* documents that the server answered with 500 (502, 504), one after the other,
+    struct inquiry *inquiry; /* of request_inquiry */
+    const bool *abandon;     /* true: go no step further */
+    unsigned in_flight;      /* HTTP requests under way */
+    unsigned parallel;  /* with so many, documents that could be sent wait for request_release */
+    uint64_t requests;  /* HTTP requests made */
+    uint64_t sent_docs; /* documents put into a _bulk_docs for the first time */
+    unsigned
+        lone_500; /* documents that the server answered with 500 (502, 504), one after the other,
                         * without storing another: not the documents but the server is ill */
 };
 
@@ -37,6 +42,9 @@ enum request_result {
 /* The request has come to its end: called once, from within cht_run, request_start or request_tick; it may
  * be looked at and freed when they have returned. */
 typedef void request_done(struct request *request, void *context);
+
+/* What the requests of a run ask through: the caller has it sent (inquiry_send) when there is room. */
+struct inquiry *request_inquiry(struct request_shared *shared, struct error *error);
 
 /* USER and SHARED are borrowed.  DB is the tablet's name of the database, SERVER_DB the server's.  NULL:
  * no memory. */
@@ -62,15 +70,19 @@ size_t request_bytes(const struct request *request); /* bytes it would send */
 /* Begin.  DONE may be called from within. */
 void request_start(struct request *request);
 
-/* Before it is started: it may ask, but nothing may be sent until it is released (the next wave).  It is
- * parked once that is all it waits for: nothing of it is in flight. */
+/* Before it is started: it may ask, but nothing may be sent until it is released (the next wave). */
 void request_hold(struct request *request);
 bool request_held(const struct request *request);
+
+/* It has documents to send and waits to be released: nothing of it is in flight. */
 bool request_parked(const struct request *request);
 void request_release(struct request *request); /* DONE may be called from within */
 
 /* It may still have documents to send: false when only the proof is out. */
 bool request_may_send(const struct request *request);
+
+/* It was answered badly and waits to ask again. */
+bool request_waits(const struct request *request);
 
 /* Do what is due by now: a question that was answered badly is asked again after a while. */
 void request_tick(struct request *request, int64_t now_ms);

@@ -12,6 +12,7 @@
 #define FILLING_MOST 4 /* users and databases whose requests are filled side by side */
 #define PARALLEL_MOST 32
 #define WAITING_MOST 64
+#define ACTIVE_MOST (PARALLEL_MOST + WAITING_MOST)
 #define WAITING_BODIES 3 /* so many full requests wait for the next wave at most, by bytes */
 #define STEP_MS 100
 
@@ -25,12 +26,13 @@ struct sender {
     struct request_shared shared;
     struct request *filling[FILLING_MOST];
     size_t filling_count;                  /* the oldest first */
-    struct request *waiting[WAITING_MOST]; /* for the next wave */
+    struct request *waiting[WAITING_MOST]; /* for the next wave, not started */
     size_t waiting_count;
-    struct request *active[PARALLEL_MOST];
+    struct request *active[ACTIVE_MOST]; /* started; those of the next wave are held */
     size_t active_count;
-    struct request *ended[PARALLEL_MOST]; /* noted in a callback, dealt with behind it */
+    struct request *ended[ACTIVE_MOST]; /* noted in a callback, dealt with behind it */
     size_t ended_count;
+    bool next_wave; /* it has come: what is held may go */
 
     struct block *blocks;
     size_t blocks_count;
@@ -52,6 +54,12 @@ struct sender *sender_new(const struct sender_options *options, struct error *er
     if (s->options.parallel > PARALLEL_MOST)
         s->options.parallel = PARALLEL_MOST;
     s->shared.cht = options->cht;
+    s->shared.parallel = s->options.parallel;
+    s->shared.inquiry = request_inquiry(&s->shared, error);
+    if (s->shared.inquiry == NULL) {
+        free(s);
+        return NULL;
+    }
     s->shared.abandon = &s->abandon;
     return s;
 }
@@ -68,8 +76,10 @@ void sender_free(struct sender *s)
     for (size_t i = 0; i < s->waiting_count; i++)
         request_free(s->waiting[i]);
     free(s->blocks);
-    if (s->active_count == 0)
-        free(s);
+    if (s->active_count != 0)
+        return;
+    inquiry_free(s->shared.inquiry);
+    free(s);
 }
 
 const struct request_shared *sender_counts(const struct sender *s)
@@ -140,7 +150,8 @@ static void on_done(struct request *request, void *context)
     for (size_t i = 0; i < s->active_count; i++) {
         if (s->active[i] != request)
             continue;
-        s->active[i] = s->active[--s->active_count];
+        s->active_count--;
+        memmove(&s->active[i], &s->active[i + 1], (s->active_count - i) * sizeof request);
         s->ended[s->ended_count++] = request;
         return;
     }
@@ -174,12 +185,116 @@ static int collect(struct sender *s, struct error *error)
     return 0;
 }
 
+/* HTTP requests under way, and those that will be tried again soon. */
+static size_t in_flight(const struct sender *s)
+{
+    size_t count = s->shared.in_flight;
+
+    for (size_t i = 0; i < s->active_count; i++)
+        count += request_waits(s->active[i]);
+    return count;
+}
+
+/* Those of the next wave, which do not end before this one has. */
+static size_t held(const struct sender *s)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < s->active_count && !s->next_wave; i++)
+        count += request_held(s->active[i]);
+    return count;
+}
+
+/* Take the request at WHICH out of LIST and start it. */
+static void start_now(struct sender *s, struct request **list, size_t *count, size_t which)
+{
+    struct request *request = list[which];
+
+    --*count;
+    memmove(&list[which], &list[which + 1], (*count - which) * sizeof *list);
+    if (sender_blocked(s, request_user(request), request_db(request))) {
+        request_free(request);
+        return;
+    }
+    s->active[s->active_count++] = request;
+    request_start(request);
+}
+
+/* Let go on what is parked and of this wave, in the order of its start. */
+static void release(struct sender *s)
+{
+    size_t i = 0;
+
+    while (i < s->active_count && in_flight(s) < s->options.parallel) {
+        struct request *request = s->active[i];
+
+        if (request_parked(request) &&
+            sender_blocked(s, request_user(request), request_db(request))) {
+            s->active_count--;
+            memmove(&s->active[i], &s->active[i + 1],
+                    (s->active_count - i) * sizeof(struct request *));
+            request_free(request);
+            continue;
+        }
+        if (request_parked(request) && (s->next_wave || !request_held(request)))
+            request_release(request);
+        if (i < s->active_count && s->active[i] == request)
+            i++;
+    }
+}
+
+/* Hardly another document fits. */
+static bool is_full(const struct sender *s, const struct request *request)
+{
+    return request_docs(request) >= s->options.most_docs ||
+           request_bytes(request) >= s->options.most_bytes / 4 * 3;
+}
+
+/* While this wave goes on there may be room to ask for what the next one will send: with ALL also for
+ * requests that are not full. */
+static void ask_ahead(struct sender *s, bool all)
+{
+    size_t i = 0;
+
+    while (i < s->waiting_count && in_flight(s) < s->options.parallel &&
+           s->active_count < ACTIVE_MOST) {
+        if (!all && !is_full(s, s->waiting[i])) {
+            i++;
+            continue;
+        }
+        if (!s->next_wave)
+            request_hold(s->waiting[i]);
+        start_now(s, s->waiting, &s->waiting_count, i);
+    }
+}
+
+static int ask(struct sender *s, bool any, struct error *error)
+{
+    int sent = 1;
+
+    while (sent == 1 && in_flight(s) < s->options.parallel)
+        sent = inquiry_send(s->shared.inquiry, any, error);
+    return sent < 0 ? -1 : 0;
+}
+
+/* Use the room there is: for large questions, so that what is sent gets its proof; for what can be sent;
+ * for small questions, of which the more are put together the longer there is none. */
+static int advance(struct sender *s, struct error *error)
+{
+    if (ask(s, false, error) != 0)
+        return -1;
+    release(s);
+    ask_ahead(s, s->next_wave);
+    return ask(s, true, error);
+}
+
 void sender_abandon(struct sender *s)
 {
     struct error error = {0};
 
     s->abandon = true;
     while (s->active_count != 0) {
+        inquiry_drop(s->shared.inquiry);
         if (cht_pending(s->options.cht) != 0 && cht_run(s->options.cht, STEP_MS, &error) != 0)
             break;
         for (size_t i = s->active_count; i-- > 0;)
@@ -209,7 +324,11 @@ int sender_step(struct sender *s, int timeout_ms, struct error *error)
     now_ms = clock_ms();
     for (size_t i = s->active_count; i-- > 0;)
         request_tick(s->active[i], now_ms);
-    if (collect(s, error) != 0 || tally_flush(s->options.tally, false, error) != 0)
+    if (collect(s, error) != 0)
+        return -1;
+    if (!s->abandon && advance(s, error) != 0)
+        return -1;
+    if (tally_flush(s->options.tally, false, error) != 0)
         return -1;
     if (s->abandon) {
         *error = s->fatal;
@@ -218,31 +337,15 @@ int sender_step(struct sender *s, int timeout_ms, struct error *error)
     return 0;
 }
 
-/* Take the request at WHICH out of LIST and start it, when there is room. */
-static int start(struct sender *s, struct request **list, size_t *count, size_t which,
-                 struct error *error)
+/* Start what is filled, when there is room. */
+static int start_filling(struct sender *s, size_t which, struct error *error)
 {
-    struct request *request;
-
-    while (s->active_count + s->ended_count >= s->options.parallel) {
+    while (in_flight(s) >= s->options.parallel || s->active_count + s->ended_count == ACTIVE_MOST) {
         if (sender_step(s, STEP_MS, error) != 0)
             return -1;
     }
-    request = list[which];
-    --*count;
-    memmove(&list[which], &list[which + 1], (*count - which) * sizeof *list);
-    if (sender_blocked(s, request_user(request), request_db(request))) {
-        request_free(request);
-        return 0;
-    }
-    s->active[s->active_count++] = request;
-    request_start(request);
+    start_now(s, s->filling, &s->filling_count, which);
     return 0;
-}
-
-static int start_filling(struct sender *s, size_t which, struct error *error)
-{
-    return start(s, s->filling, &s->filling_count, which, error);
 }
 
 int sender_drain(struct sender *s, struct error *error)
@@ -251,7 +354,7 @@ int sender_drain(struct sender *s, struct error *error)
         if (start_filling(s, 0, error) != 0)
             return -1;
     }
-    while (s->active_count + s->ended_count != 0) {
+    while (s->active_count + s->ended_count + s->waiting_count != 0) {
         if (sender_step(s, STEP_MS, error) != 0)
             return -1;
     }
@@ -304,10 +407,11 @@ static int make_room(struct sender *s, size_t length, struct error *error)
                       bytes_of(s->filling, s->filling_count) +
                       bytes_of(s->waiting, s->waiting_count);
 
-        if (used + length <= most || s->active_count + s->ended_count + s->filling_count == 0)
+        size_t under_way = s->active_count + s->ended_count - held(s);
+
+        if (used + length <= most || under_way + s->filling_count == 0)
             return 0;
-        if (s->active_count + s->ended_count != 0 ? sender_step(s, STEP_MS, error) != 0
-                                                  : start_filling(s, 0, error) != 0)
+        if (under_way != 0 ? sender_step(s, STEP_MS, error) != 0 : start_filling(s, 0, error) != 0)
             return -1;
     }
 }
@@ -377,10 +481,12 @@ bool sender_may_defer(const struct sender *s, uint64_t docs, size_t length)
 {
     /* At worst each document but those beyond the limits begins a request. */
     uint64_t requests = 2 + docs / s->options.most_docs + 2 * length / s->options.most_bytes;
+    size_t bytes = bytes_of(s->waiting, s->waiting_count);
 
-    return s->waiting_count + requests <= WAITING_MOST &&
-           bytes_of(s->waiting, s->waiting_count) + length <=
-               WAITING_BODIES * s->options.most_bytes;
+    for (size_t i = 0; i < s->active_count; i++)
+        bytes += request_held(s->active[i]) ? request_bytes(s->active[i]) : 0;
+    return held(s) + s->waiting_count + requests <= WAITING_MOST &&
+           bytes + length <= WAITING_BODIES * s->options.most_bytes;
 }
 
 int sender_defer(struct sender *s, const struct cht_user *user, const char *db, uint32_t batch,
@@ -407,16 +513,30 @@ int sender_defer(struct sender *s, const struct cht_user *user, const char *db, 
     return request_add(request, batch, id, rev, json, length, error) < 0 ? -1 : 0;
 }
 
-int sender_next_wave(struct sender *s, struct error *error)
+/* A request of this wave may still have documents to send. */
+static bool wave_goes_on(const struct sender *s)
 {
-    while (s->waiting_count != 0) {
-        /* The last one can be filled further. */
-        if (s->waiting_count == 1 && s->filling_count < FILLING_MOST) {
-            s->filling[s->filling_count++] = s->waiting[--s->waiting_count];
-            break;
-        }
-        if (start(s, s->waiting, &s->waiting_count, 0, error) != 0)
+    for (size_t i = 0; i < s->active_count; i++) {
+        if (!request_held(s->active[i]) && request_may_send(s->active[i]))
+            return true;
+    }
+    return s->filling_count != 0 || s->ended_count != 0;
+}
+
+int sender_next_wave(struct sender *s, bool all, struct error *error)
+{
+    while (s->filling_count != 0) {
+        if (start_filling(s, 0, error) != 0)
             return -1;
     }
-    return 0;
+    while (wave_goes_on(s)) {
+        ask_ahead(s, all);
+        if (sender_step(s, STEP_MS, error) != 0)
+            return -1;
+    }
+    s->next_wave = true;
+    /* The last ones can be filled further. */
+    while (!all && s->waiting_count != 0 && s->filling_count < FILLING_MOST)
+        s->filling[s->filling_count++] = s->waiting[--s->waiting_count];
+    return sender_step(s, 0, error);
 }

@@ -35,15 +35,18 @@ int sender_add(struct sender *sender, const struct cht_user *user, const char *d
                const char *id, const char *rev, const char *json, size_t length,
                struct error *error);
 
-/* The same for a document of the next wave, which waits for sender_next_wave; the caller has asked
+/* The same for a document of the next wave, which the server is asked for, but which is not sent before
+ * sender_next_wave; the caller has asked
  * sender_may_defer before whether there is room for DOCS more of them with LENGTH bytes. */
 bool sender_may_defer(const struct sender *sender, uint64_t docs, size_t length);
 int sender_defer(struct sender *sender, const struct cht_user *user, const char *db, uint32_t batch,
                  const char *id, const char *rev, const char *json, size_t length,
                  struct error *error);
 
-/* After sender_drain: send what waits. */
-int sender_next_wave(struct sender *sender, struct error *error);
+/* Send what was added, wait until nothing of it is left to be sent (its proofs may be out), and let the
+ * next wave begin: what was deferred is sent, and what is added from now on.  ALL: nothing more of the
+ * next wave will be added. */
+int sender_next_wave(struct sender *sender, bool all, struct error *error);
 
 /* Drive what is in flight for at most TIMEOUT_MS, and write what is settled.  -1: the run has to end. */
 int sender_step(struct sender *sender, int timeout_ms, struct error *error);
