@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "gadget/courier.h"
 
 #define PROGRAM "boda-courier"
@@ -32,13 +33,10 @@ static void on_signal(int number)
 
 static int set_signals(struct error *error)
 {
-    struct sigaction end = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
+    struct sigaction end = {.sa_handler = on_signal};
 
     sigemptyset(&end.sa_mask);
-    sigemptyset(&ignore.sa_mask);
-    /* A file above RLIMIT_FSIZE shall be an error of write(2), as a full disk is. */
-    if (sigaction(SIGTERM, &end, NULL) != 0 || sigaction(SIGINT, &end, NULL) != 0 ||
-        sigaction(SIGPIPE, &ignore, NULL) != 0 || sigaction(SIGXFSZ, &ignore, NULL) != 0)
+    if (sigaction(SIGTERM, &end, NULL) != 0 || sigaction(SIGINT, &end, NULL) != 0)
         return error_errno(error, errno, PROGRAM ": cannot set signal handlers");
     return 0;
 }
@@ -240,7 +238,7 @@ int main(int argc, char **argv)
     (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
     (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 #endif
-    if (set_signals(&error) != 0 || run(&settings, &error) != 0) {
+    if (process_prepare(&error) != 0 || set_signals(&error) != 0 || run(&settings, &error) != 0) {
         log_error("%s", error.text);
         return error_exit_status(&error);
     }

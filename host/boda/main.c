@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/process.h"
 #include "host/boda/command.h"
 
 static const struct command *const commands[] = {
@@ -42,7 +43,7 @@ int main(int argc, char **argv)
 {
     struct error error = {0};
 
-    if (run(argc, argv, &error) == 0)
+    if (process_prepare(&error) == 0 && run(argc, argv, &error) == 0)
         return 0;
     (void)fprintf(stderr, "boda: %s\n", error.text);
     return error_exit_status(&error);

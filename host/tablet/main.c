@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "host/cable.h"
 #include "host/tablet/door.h"
 #include "host/tablet/httpd.h"
@@ -178,26 +178,18 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments, st
 /* Signals come to this thread alone: to be called before any other is started. */
 static int set_up_process(sigset_t *signals, struct error *error)
 {
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
-    const struct rlimit none = {0, 0};
-
 #ifdef M_MMAP_THRESHOLD
     /* Else glibc keeps a freed large document's memory and grows its threshold (mallopt(3)). */
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
     (void)mallopt(M_ARENA_MAX, 2);
 #endif
-    /* Keys and records are not to end up in a core file. */
-    if (setrlimit(RLIMIT_CORE, &none) != 0)
-        log_warning("core files cannot be switched off");
     (void)sigemptyset(signals);
     (void)sigaddset(signals, SIGTERM);
     (void)sigaddset(signals, SIGINT);
-    /* A file size limit then is a write error, as a full disk is. */
-    if (sigaction(SIGPIPE, &ignore, NULL) != 0 || sigaction(SIGXFSZ, &ignore, NULL) != 0 ||
-        pthread_sigmask(SIG_BLOCK, signals, NULL) != 0)
+    if (pthread_sigmask(SIG_BLOCK, signals, NULL) != 0)
         return error_set(error, ERROR_FAILED, "signals: cannot be set up");
-    return 0;
+    return process_prepare(error);
 }
 
 static struct identity *open_identity(const struct arguments *arguments, struct error *error)

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "base/process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+int process_prepare(struct error *error)
+{
+    const struct rlimit none = {0, 0};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    (void)sigemptyset(&ignore.sa_mask);
+    if (sigaction(SIGPIPE, &ignore, NULL) != 0 || sigaction(SIGXFSZ, &ignore, NULL) != 0)
+        return error_errno(error, errno, "process: its signals cannot be set");
+    if (setrlimit(RLIMIT_CORE, &none) != 0)
+        return error_errno(error, errno, "process: core files cannot be forbidden");
+    return 0;
+}
