@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/secret.h"
 
 static char folder[PATH_MAX];
@@ -247,6 +249,26 @@ static void log_lines_are_single(void **state)
     assert_string_equal(line, "warning: two lines?[31m\n");
 }
 
+/* A write above RLIMIT_FSIZE is an error of the write, not the end of the process; no core is left. */
+static void limits_are_errors(void **state)
+{
+    struct rlimit limit, small;
+    struct error error;
+
+    (void)state;
+    assert_int_equal(process_prepare(&error), 0);
+    assert_int_equal(getrlimit(RLIMIT_CORE, &limit), 0);
+    assert_int_equal(limit.rlim_max, 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small = limit;
+    small.rlim_cur = 10;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_int_equal(file_write(path_of("file"), 0600, "more than ten bytes", 19, &error), -1);
+    assert_int_equal(error.kind, ERROR_FULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(file_write(path_of("file"), 0600, "more than ten bytes", 19, &error), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +277,7 @@ int main(void)
         cmocka_unit_test(files_are_written_whole),     cmocka_unit_test(secrets_must_be_private),
         cmocka_unit_test(secrets_come_from_systemd),   cmocka_unit_test(generated_secrets_differ),
         cmocka_unit_test(clocks_go_forward),           cmocka_unit_test(log_lines_are_single),
+        cmocka_unit_test(limits_are_errors),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
