@@ -152,12 +152,6 @@ int taking_tick(struct taking *taking, int64_t now_ms, struct buffer *out, struc
 
 /* ---- offers ---- */
 
-static bool same_label(const struct label *a, const struct label *b)
-{
-    return strcmp(a->from, b->from) == 0 && strcmp(a->to, b->to) == 0 &&
-           strcmp(a->epoch, b->epoch) == 0 && a->seq == b->seq && a->size == b->size;
-}
-
 static int discard(struct store *store, const unsigned char *id, struct error *error)
 {
     if (store_begin(store, error) != 0)
@@ -167,6 +161,29 @@ static int discard(struct store *store, const unsigned char *id, struct error *e
         return -1;
     }
     return store_commit(store, error);
+}
+
+/* A batch that is aside may be so for a false label, of a courier that lies or a damaged one: another
+ * label is a reason to look at it again. */
+static int correct_label(struct taking *taking, const struct label *label, struct error *error)
+{
+    struct store *store = taking->options.store;
+    char text[BATCH_ID_TEXT_BYTES];
+    int result;
+
+    if (store_begin(store, error) != 0)
+        return -1;
+    result = batches_relabel(store, label, error);
+    if (result <= 0) {
+        store_rollback(store);
+        return result;
+    }
+    if (store_commit(store, error) != 0)
+        return -1;
+    hex_encode(label->id, BATCH_ID_BYTES, text);
+    log_info("batch %.16s: was set aside; %s gives it another label, it is judged again", text,
+             taking->options.peer);
+    return 0;
 }
 
 /* What the store says of an offered batch; room is asked for later. */
@@ -180,6 +197,8 @@ static int look_up(struct taking *taking, struct group_item *item, struct error 
     if (found == 1 && batch.state != BATCH_PARTIAL) {
         item->verdict = VERDICT_HAVE;
         item->applied = batch.state == BATCH_APPLIED;
+        if (batch.state == BATCH_ASIDE && !label_same(&batch.label, &item->offer.label))
+            return correct_label(taking, &item->offer.label, error);
         return 0;
     }
     item->verdict = VERDICT_WANTED;
@@ -187,7 +206,7 @@ static int look_up(struct taking *taking, struct group_item *item, struct error 
     if (found == 0)
         return 0;
     /* A label is only advice: one that contradicts an earlier one begins anew. */
-    if (!same_label(&batch.label, &item->offer.label) || batch.offset >= batch.label.size)
+    if (!label_same(&batch.label, &item->offer.label) || batch.offset >= batch.label.size)
         return discard(taking->options.store, item->offer.label.id, error);
     item->next = batch.offset;
     item->row = true;

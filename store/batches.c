@@ -249,6 +249,35 @@ int batches_release(struct store *store, const unsigned char *id, struct error *
     return statement_run(&s, error);
 }
 
+int batches_relabel(struct store *store, const struct label *label, struct error *error)
+{
+    static const char RELABEL[] =
+        "UPDATE batch SET source = ?2, destination = ?3, epoch = ?4, seq = ?5 WHERE key = ?1";
+    struct statement s;
+    int64_t position;
+    struct row row;
+
+    if (rows_need(store, label->id, &row, error) != 0)
+        return -1;
+    if (row.batch.state != BATCH_ASIDE || row.batch.label.size != label->size ||
+        label_same(&row.batch.label, label))
+        return 0;
+    s = statement_start(store, RELABEL);
+    statement_integer(&s, 1, row.key);
+    statement_text(&s, 2, label->from);
+    statement_text(&s, 3, label->to);
+    statement_text(&s, 4, label->epoch);
+    statement_integer(&s, 5, (int64_t)label->seq);
+    /* Whose bytes they are has changed too. */
+    if (statement_run(&s, error) != 0 ||
+        chunks_account(store, row.batch.label.from, -(int64_t)row.batch.offset, error) != 0 ||
+        chunks_account(store, label->from, (int64_t)row.batch.offset, error) != 0 ||
+        rows_take_position(store, &position, error) != 0 ||
+        rows_update(store, &row, BATCH_HELD, row.batch.offset, position, NULL, error) != 0)
+        return -1;
+    return 1;
+}
+
 /* Couriers that carry it are to hear that it is applied (peers.h). */
 static int tell_carriers(struct store *store, const unsigned char *id, struct error *error)
 {

@@ -75,6 +75,11 @@ int batches_set_aside(struct store *store, const unsigned char *id, const char *
  * `released` from then on, as only this word lets a batch pass whose signer is revoked. */
 int batches_release(struct store *store, const unsigned char *id, struct error *error);
 
+/* A batch that is aside gets the label that came later, and is held again at a new position, to be
+ * judged anew: a label is only advice, and the first one may have been false.  1 done; 0 when it is not
+ * aside, or the label says the same, or another size than the bytes have; -1. */
+int batches_relabel(struct store *store, const struct label *label, struct error *error);
+
 /* The destination has applied the batch.  Its bytes go unless KEEP_BYTES (refused documents in it);
  * batches_drop_bytes drops them later.  A batch that is not there yet gets a tombstone from LABEL
  * (label->from may be empty when only the id is known). */

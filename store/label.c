@@ -38,3 +38,9 @@ int label_check(const struct label *label, struct error *error)
     hex_encode(label->id, BATCH_ID_BYTES, text);
     return error_set(error, ERROR_FAILED, "batch %s: its label is wrong: %s", text, fault);
 }
+
+bool label_same(const struct label *a, const struct label *b)
+{
+    return strcmp(a->from, b->from) == 0 && strcmp(a->to, b->to) == 0 &&
+           strcmp(a->epoch, b->epoch) == 0 && a->seq == b->seq && a->size == b->size;
+}

@@ -25,4 +25,7 @@ struct label {
  * first one alphanumeric), epoch (16 lower-case hex digits), seq, size. */
 int label_check(const struct label *label, struct error *error);
 
+/* They say the same of a batch; its id is not compared. */
+bool label_same(const struct label *a, const struct label *b);
+
 #endif

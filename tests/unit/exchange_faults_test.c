@@ -358,13 +358,51 @@ static void test_disk_full(void **state)
     ends_free(ends);
 }
 
+/* The same wherever it fails: batches of many sizes, some of which lie across what is written at once,
+ * and each amount of room.  Nothing is said to be stored that is not, nothing comes to harm. */
+static void test_disk_full_anywhere(void **state)
+{
+    static const size_t sizes[] = {900, 700000, 2600000, 65536, 40000, 1500000, 3000, 1048576};
+    enum { COUNT = sizeof sizes / sizeof sizes[0] };
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    (void)log_set_level("error");
+    for (rlim_t room = 300000; room < 9000000; room += 1100000) {
+        struct ends *ends = ends_new(deployment, deployment->tablet, deployment->courier);
+        struct rlimit before, small;
+        struct exchange_counts gadget;
+        struct label label;
+
+        for (unsigned i = 0; i < COUNT; i++)
+            stores_add(ends->host.store, &label, "t1", "server", i + 1, i, sizes[i]);
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+        small = before;
+        small.rlim_cur = room;
+        ends_connect(ends);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+        ends_run(ends);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        STORES_OK(!ends->gadget.failed, &ends->gadget.error);
+        STORES_OK(!ends->host.failed, &ends->host.error);
+        gadget = *exchange_counts(ends->gadget.exchange);
+        ends_disconnect(ends);
+        assert_int_equal(gadget.taken_batches, ends_count(&ends->gadget, BATCH_HELD));
+        ends_visit(ends, NULL, NULL);
+        assert_int_equal(ends_count(&ends->gadget, BATCH_HELD), COUNT);
+        assert_int_equal(ends_count(&ends->gadget, BATCH_PARTIAL), 0);
+        ends_free(ends);
+    }
+    (void)log_set_level("info");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_frames),        cmocka_unit_test(test_skipped),
         cmocka_unit_test(test_greeting),          cmocka_unit_test(test_deep),
         cmocka_unit_test(test_applied_of_others), cmocka_unit_test(test_altered),
-        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_disk_full),         cmocka_unit_test(test_disk_full_anywhere),
     };
 
     return cmocka_run_group_tests_name("exchange_faults", tests, make, drop);

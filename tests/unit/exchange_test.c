@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "link/message.h"
 #include "store/peers.h"
 #include "store/streams.h"
 #include "tests/unit/support/ends.h"
@@ -338,6 +339,115 @@ static void test_two_couriers(void **state)
     ends_free(first);
 }
 
+/* A batch under a label that lies, as a hostile courier may offer it. */
+static void add_falsely(const struct end *end, struct label *label, unsigned seed)
+{
+    unsigned char *bytes = stores_batch(label, "t1", SERVER_NAME, 1, seed, 2000);
+    struct label lie = *label;
+    struct error error;
+
+    strcpy(lie.from, "t9");
+    lie.seq = 5;
+    STORES_OK(store_begin(end->store, &error) == 0, &error);
+    STORES_OK(batches_add(end->store, &lie, bytes, label->size, &error) == 0, &error);
+    STORES_OK(store_commit(end->store, &error) == 0, &error);
+    free(bytes);
+}
+
+static struct batch batch_at(const struct end *end, const struct label *label)
+{
+    struct batch batch;
+    struct error error;
+
+    STORES_OK(batches_find(end->store, label->id, &batch, &error) == 1, &error);
+    return batch;
+}
+
+/* What was set aside for a false label is held again under the true one that an honest courier brings,
+ * without its bytes coming twice; a held one keeps its label whatever is offered. */
+static void test_false_label(void **state)
+{
+    struct ends *liar = ends_new(deployment, deployment->dock, deployment->courier);
+    struct ends *honest = ends_new(deployment, deployment->dock, deployment->courier2);
+    struct exchange_counts host;
+    struct label aside, held;
+    struct batch now;
+    struct error error;
+    int64_t position;
+
+    (void)state;
+    add_falsely(&liar->gadget, &aside, 1);
+    ends_visit(liar, NULL, NULL);
+    STORES_OK(store_begin(liar->host.store, &error) == 0, &error);
+    STORES_OK(batches_set_aside(liar->host.store, aside.id, "its label lies", &error) == 0, &error);
+    STORES_OK(store_commit(liar->host.store, &error) == 0, &error);
+    add_falsely(&liar->gadget, &held, 2);
+    ends_visit(liar, NULL, NULL);
+    position = batch_at(&liar->host, &held).position;
+    stores_add(honest->gadget.store, &aside, "t1", SERVER_NAME, 1, 1, 2000);
+    stores_add(honest->gadget.store, &held, "t1", SERVER_NAME, 1, 2, 2000);
+    ends_plug(honest, &liar->host); /* the same dock */
+    ends_visit(honest, &host, NULL);
+    assert_int_equal(host.taken_bytes, 0);
+    assert_int_equal(batch_at(&honest->host, &aside).state, BATCH_HELD);
+    assert_true(batch_at(&honest->host, &aside).position > position);
+    now = batch_at(&honest->host, &aside);
+    assert_true(label_same(&now.label, &aside));
+    assert_int_equal(batch_at(&honest->host, &held).position, position);
+    assert_int_equal(batch_at(&honest->host, &held).label.seq, 5);
+    ends_plug(honest, &liar->host);
+    ends_free(honest);
+    ends_free(liar);
+}
+
+/* Every batch that STORED names is in the store by then, for other programs to see. */
+static struct {
+    struct store *store;
+    struct label labels[20];
+    unsigned named;
+} witness;
+
+static void check_stored(struct ends *ends, bool from_host, unsigned char *bytes, size_t size)
+{
+    struct answer answers[20];
+    struct frame frame;
+    struct batch batch;
+    struct error error;
+    size_t used;
+
+    (void)ends;
+    if (from_host || bytes[0] != FRAME_STORED)
+        return;
+    assert_int_equal(frame_decode(bytes, size, &frame, &used, &error), 1);
+    memset(answers, 0, sizeof answers);
+    STORES_OK(message_read_stored(&frame, 1, answers, 20, &error) == 0, &error);
+    for (unsigned i = 0; i < 20; i++)
+        if (answers[i].verdict == VERDICT_STORED) {
+            STORES_OK(batches_find(witness.store, witness.labels[i].id, &batch, &error) == 1,
+                      &error);
+            assert_int_equal(batch.state, BATCH_HELD);
+            witness.named++;
+        }
+}
+
+static void test_stored_is_durable(void **state)
+{
+    struct ends *ends = ends_new(deployment, deployment->tablet, deployment->courier);
+    struct error error;
+
+    (void)state;
+    for (unsigned i = 0; i < 20; i++)
+        stores_add(ends->host.store, &witness.labels[i], "t1", "server", i + 1, i, 1 + i * 100000);
+    witness.named = 0;
+    witness.store = store_another(ends->gadget.store, &error);
+    STORES_OK(witness.store != NULL, &error);
+    ends->meddle = check_stored;
+    ends_visit(ends, NULL, NULL);
+    assert_int_equal(witness.named, 20);
+    store_close(witness.store);
+    ends_free(ends);
+}
+
 /* A cursor that speaks of another batch than ours (a store put back from a copy) is not believed:
  * all is offered anew, and nothing is sent that is there. */
 static void test_restored_store(void **state)
@@ -482,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_resume_wrong),   cmocka_unit_test(test_two_couriers),
         cmocka_unit_test(test_restored_store), cmocka_unit_test(test_quota),
         cmocka_unit_test(test_revocation),     cmocka_unit_test(test_commit_by_time),
+        cmocka_unit_test(test_false_label),    cmocka_unit_test(test_stored_is_durable),
     };
 
     return cmocka_run_group_tests_name("exchange", tests, make, drop);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/chunks.h"
 #include "tests/unit/support/folder.h"
 #include "tests/unit/support/stores.h"
 
@@ -239,6 +240,46 @@ static void test_aside_and_release(void **state)
     store_rollback(world->store);
 }
 
+/* An aside batch that comes under another label takes it, is held again behind all others, and its bytes
+ * count as the new source's; the same label, another size, and a batch that is held change nothing. */
+static void test_relabel(void **state)
+{
+    struct world *world = *state;
+    struct label label, right, held;
+    struct batch now;
+    uint64_t bytes;
+
+    stores_add(world->store, &label, "t9", "server", 7, 1, 100);
+    stores_add(world->store, &held, "t1", "server", 2, 2, 100);
+    CHANGE(world, batches_set_aside(world->store, label.id, "its label lies", &world->error));
+    right = label;
+    right.size = 99;
+    OK(world, store_begin(world->store, &world->error));
+    assert_int_equal(batches_relabel(world->store, &label, &world->error), 0);
+    assert_int_equal(batches_relabel(world->store, &right, &world->error), 0);
+    assert_int_equal(found(world, &label).state, BATCH_ASIDE);
+    right = label;
+    strcpy(right.from, "t1");
+    strcpy(right.epoch, "00000000000000ff");
+    right.seq = 1;
+    assert_int_equal(batches_relabel(world->store, &right, &world->error), 1);
+    OK(world, store_commit(world->store, &world->error));
+    assert_int_equal(found(world, &label).state, BATCH_HELD);
+    assert_int_equal(found(world, &label).position, 3);
+    now = found(world, &label);
+    assert_true(label_same(&now.label, &right));
+    OK(world, chunks_stored(world->store, "t9", &bytes, &world->error));
+    assert_int_equal(bytes, 0);
+    OK(world, chunks_stored(world->store, "t1", &bytes, &world->error));
+    assert_int_equal(bytes, 200);
+    right = held;
+    right.seq = 5;
+    OK(world, store_begin(world->store, &world->error));
+    assert_int_equal(batches_relabel(world->store, &right, &world->error), 0);
+    store_rollback(world->store);
+    assert_int_equal(found(world, &held).label.seq, 2);
+}
+
 /* Applying frees the bytes unless they are to be kept, leaves a tombstone, makes one for a batch that
  * never came, and its position is never given again. */
 static void test_apply(void **state)
@@ -431,6 +472,7 @@ int main(void)
         TEST(test_too_many_bytes),
         TEST(test_add_again),
         TEST(test_aside_and_release),
+        TEST(test_relabel),
         TEST(test_apply),
         TEST(test_handed_over),
         TEST(test_selections),
