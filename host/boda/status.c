@@ -5,16 +5,18 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hex.h"
 #include "host/boda/command.h"
 #include "store/batches.h"
 #include "store/ledger.h"
+#include "store/logins.h"
 #include "store/peers.h"
 #include "store/store.h"
 #include "store/streams.h"
 
-#define LISTED_MAX 10000 /* refusals and batches aside: more are counted by nobody's eye */
+#define LISTED_MAX 10000 /* refusals, batches aside, passwords: more are counted by nobody's eye */
 
 enum { OPTION_STORE = COMMAND_OWN, OPTION_JSON };
 
@@ -100,31 +102,51 @@ static int list_aside(struct store *store, json_t *array, struct error *error)
     return found < 0 ? -1 : 0;
 }
 
+static int list_passwords(struct store *store, json_t *array, struct error *error)
+{
+    char user[LOGINS_USER_BYTES] = "", after[LOGINS_USER_BYTES];
+    int found = 1;
+
+    while (json_array_size(array) < LISTED_MAX) {
+        memcpy(after, user, sizeof after);
+        found = logins_next(store, after, user, error);
+        if (found != 1)
+            break;
+        if (append(array, json_string(user), error) != 0)
+            return -1;
+    }
+    return found < 0 ? -1 : 0;
+}
+
 static json_t *gather(struct store *store, struct error *error)
 {
     const struct batch_filter all = {NULL, NULL, BATCH_HELD};
     struct batch_counts counts;
     struct listing streams = {json_array(), error}, visits = {json_array(), error};
-    json_t *refusals = json_array(), *aside = json_array(), *status = NULL;
+    json_t *refusals = json_array(), *aside = json_array(), *passwords = json_array();
+    json_t *status = NULL;
 
-    if (streams.array == NULL || visits.array == NULL || refusals == NULL || aside == NULL)
+    if (streams.array == NULL || visits.array == NULL || refusals == NULL || aside == NULL ||
+        passwords == NULL)
         (void)error_set(error, ERROR_FAILED, "status: no memory");
     else if (batches_count(store, &all, &counts, error) == 0 &&
              streams_each(store, show_stream, &streams, error) == 0 &&
              peers_each(store, show_visit, &visits, error) == 0 &&
-             list_refusals(store, refusals, error) == 0 && list_aside(store, aside, error) == 0)
-        status =
-            json_pack("{s{ss ss ss ss} s{sI sI sI sI sI sI} sO sO sO sO}", "station", "name",
-                      store_station(store), "role", store_role(store), "uuid", store_uuid(store),
-                      "epoch", store_epoch(store), "batches", "partial", (json_int_t)counts.partial,
-                      "held", (json_int_t)counts.held, "aside", (json_int_t)counts.aside, "applied",
-                      (json_int_t)counts.applied, "handed_over", (json_int_t)counts.handed_over,
-                      "held_bytes", (json_int_t)counts.held_bytes, "streams", streams.array,
-                      "refusals", refusals, "visits", visits.array, "aside", aside);
+             list_refusals(store, refusals, error) == 0 && list_aside(store, aside, error) == 0 &&
+             list_passwords(store, passwords, error) == 0)
+        status = json_pack(
+            "{s{ss ss ss ss} s{sI sI sI sI sI sI} sO sO sO sO sO}", "station", "name",
+            store_station(store), "role", store_role(store), "uuid", store_uuid(store), "epoch",
+            store_epoch(store), "batches", "partial", (json_int_t)counts.partial, "held",
+            (json_int_t)counts.held, "aside", (json_int_t)counts.aside, "applied",
+            (json_int_t)counts.applied, "handed_over", (json_int_t)counts.handed_over, "held_bytes",
+            (json_int_t)counts.held_bytes, "streams", streams.array, "refusals", refusals, "visits",
+            visits.array, "aside", aside, "passwords", passwords);
     json_decref(streams.array);
     json_decref(visits.array);
     json_decref(refusals);
     json_decref(aside);
+    json_decref(passwords);
     return status;
 }
 
@@ -172,9 +194,14 @@ static void print_text(const json_t *status)
                      word(entry, "from"), number(entry, "seq"), word(entry, "reason"));
     }
     json_array_foreach (json_object_get(status, "refusals"), i, entry) {
-        (void)printf("refused %lld: %s/%s %s from %s: %s %s\n", number(entry, "number"),
+        const char *reason = word(entry, "reason");
+
+        (void)printf("refused %lld: %s/%s %s from %s: %s%s%s\n", number(entry, "number"),
                      word(entry, "db"), word(entry, "id"), word(entry, "rev"), word(entry, "from"),
-                     word(entry, "error"), word(entry, "reason"));
+                     word(entry, "error"), reason[0] != '\0' ? ": " : "", reason);
+    }
+    json_array_foreach (json_object_get(status, "passwords"), i, entry) {
+        (void)printf("password of %s: refused by the server\n", json_string_value(entry));
     }
 }
 
@@ -230,7 +257,8 @@ const struct command status_command = {
     "usage: boda status [--json] --store DIR\n"
     "\n"
     "Show what the store of any station holds, also while the station runs: what waits and since\n"
-    "when, what was applied, what the server refused and why, what is set aside, who visited.\n"
+    "when, what was applied, what the server refused and why, what is set aside, who visited,\n"
+    "and at a dock whose password the server refused.\n"
     "Times are those of the station's own clock, which may be wrong.\n"
     "\n"
     "  --store DIR         the station's store\n"
