@@ -11,11 +11,13 @@
 #define CONNECT_S 15L
 #define SILENCE_S 300L /* a filtered _bulk_docs of 8 MB may be worked on for minutes */
 #define ERROR_BODY_BYTES (64u << 10)
-#define UPLOAD_BYTES (512L << 10) /* libcurl's largest is 2 MB; its default of 64 KB is many turns a request */
+#define UPLOAD_BYTES \
+    (512L << 10) /* libcurl's largest is 2 MB; its default of 64 KB is many turns a request */
 
 struct transfer {
     CURL *easy;
     const char *url, *ca_file;
+    bool local; /* on this machine compression only costs time */
     struct curl_slist *headers;
     struct buffer packed; /* the body, gzipped */
     struct buffer answer;
@@ -95,6 +97,7 @@ struct transfer *transfer_new(const char *url, const char *ca_file, struct error
         return NULL;
     }
     t->url = url;
+    t->local = transfer_is_local(url);
     t->ca_file = ca_file;
     return t;
 }
@@ -191,7 +194,8 @@ static bool set_safety(struct transfer *t)
     SET(CURLOPT_LOW_SPEED_TIME, SILENCE_S);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES);
-    SET(CURLOPT_ACCEPT_ENCODING, "gzip");
+    if (!t->local)
+        SET(CURLOPT_ACCEPT_ENCODING, "gzip");
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, t);
     SET(CURLOPT_HEADERFUNCTION, on_header);
