@@ -36,11 +36,40 @@ int exchange_keep(struct exchange *exchange, struct error *error)
     return result;
 }
 
+int exchange_note_visit(struct exchange *exchange, struct error *error)
+{
+    const struct station *peer = exchange->options.peer;
+    struct store *store = exchange->options.store;
+    int result;
+
+    if (exchange->noted || !exchange->greeted)
+        return 0;
+    exchange->noted = true;
+    if (store_begin(store, error) != 0) {
+        result = -1;
+    } else if (peers_visited(store, exchange->peer_hello.store, peer->name, role_name(peer->role),
+                             error) != 0) {
+        store_rollback(store);
+        result = -1;
+    } else {
+        result = store_commit(store, error);
+    }
+    if (result != 0 && error->kind == ERROR_FULL) {
+        log_warning("%s", error->text);
+        result = 0;
+    }
+    return result;
+}
+
 void exchange_free(struct exchange *exchange)
 {
+    struct error error;
+
     if (exchange == NULL)
         return;
     (void)exchange_keep(exchange, NULL);
+    if (exchange_note_visit(exchange, &error) != 0)
+        log_warning("%s", error.text);
     taking_free(exchange->taking);
     offering_free(exchange->offering);
     buffer_free(&exchange->out);
@@ -137,29 +166,6 @@ static int take_list(struct exchange *exchange, const struct frame *frame, struc
     return trust_check(options->trust, options->peer_certificate, &station, NULL, error);
 }
 
-/* For people: when this peer was here. */
-static int note_visit(struct exchange *exchange, struct error *error)
-{
-    const struct station *peer = exchange->options.peer;
-    struct store *store = exchange->options.store;
-    int result;
-
-    if (store_begin(store, error) != 0) {
-        result = -1;
-    } else if (peers_visited(store, exchange->peer_hello.store, peer->name, role_name(peer->role),
-                             error) != 0) {
-        store_rollback(store);
-        result = -1;
-    } else {
-        result = store_commit(store, error);
-    }
-    if (result != 0 && error->kind == ERROR_FULL) {
-        log_warning("%s", error->text);
-        result = 0;
-    }
-    return result;
-}
-
 static int greet(struct exchange *exchange, const struct frame *frame, struct error *error)
 {
     struct offering_options offers;
@@ -181,7 +187,7 @@ static int greet(struct exchange *exchange, const struct frame *frame, struct er
     if (exchange->offering == NULL)
         return -1;
     exchange->taking = taking_new(&takes, error);
-    if (exchange->taking == NULL || note_visit(exchange, error) != 0)
+    if (exchange->taking == NULL)
         return -1;
     exchange->greeted = true;
     exchange->phase = EXCHANGE_BUSY;

@@ -155,10 +155,8 @@ static int step(struct exchange *exchange, struct error *error)
 
 static int tick(struct exchange *exchange, int64_t now_ms, struct error *error)
 {
-    (void)exchange;
     (void)now_ms;
-    (void)error;
-    return 0;
+    return exchange->phase == EXCHANGE_IDLE ? exchange_note_visit(exchange, error) : 0;
 }
 
 /* The host drives; there is nothing to begin here. */

@@ -119,7 +119,8 @@ static int end_round(struct exchange *exchange, struct error *error)
         return -1;
     if (count > 0 || host->again || moved(exchange) != host->moved_before)
         return begin_round(exchange);
-    if (store_version(exchange->options.store, &host->version, error) != 0)
+    if (exchange_note_visit(exchange, error) != 0 ||
+        store_version(exchange->options.store, &host->version, error) != 0)
         return -1;
     host->step = IDLE;
     host->ping = true;

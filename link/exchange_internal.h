@@ -31,7 +31,7 @@ struct exchange {
     struct exchange_counts counts;
     struct buffer out; /* control frames that are due */
     struct hello peer_hello;
-    bool greeted, list_came, finish, said_bye;
+    bool greeted, list_came, finish, said_bye, noted;
     struct offering *offering; /* these two from the peer's HELLO on */
     struct taking *taking;
 };
@@ -45,6 +45,10 @@ int exchange_hello(struct exchange *exchange, const struct cursor *cursor, struc
 
 /* Append REVOKED if our list is newer than the peer's. */
 int exchange_give_list(struct exchange *exchange, struct error *error);
+
+/* For people: this peer was here.  Once an exchange, when there is nothing else to do, as it costs a
+ * commit; at the latest when it is freed. */
+int exchange_note_visit(struct exchange *exchange, struct error *error);
 
 /* ERROR_CORRUPT: the frame does not fit the state. */
 int exchange_unexpected(const struct frame *frame, struct error *error);
