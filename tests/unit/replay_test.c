@@ -40,6 +40,52 @@ static void contacts_go_first(void **state)
     assert_int_equal(replaying_batches(r, BATCH_APPLIED), 2);
 }
 
+/* Proves: with several requests in flight, too, no report goes before every contact is answered, though the
+ * server is asked for reports earlier: one that came too early would be refused, and sent a second time. */
+static void waves_do_not_mix(void **state)
+{
+    struct replaying *r = *state;
+    char prefix[16], id[16];
+
+    r->options.most_docs = 10;
+    r->options.parallel = 4;
+    for (int i = 0; i < 8; i++) {
+        (void)snprintf(prefix, sizeof prefix, "v%d-", i);
+        replaying_docs(r, REPORT, prefix, 20, 1, 0, ",\"x_needs\":\"p7-9\"");
+        (void)snprintf(prefix, sizeof prefix, "p%d-", i);
+        replaying_docs(r, CONTACT, prefix, 10, 1, 0, "");
+    }
+    replaying_run(r, 0);
+    assert_int_equal(r->counts.proven_docs, 240);
+    assert_int_equal(couch_requests(r->couch, "_bulk_docs"), 24);
+    assert_in_range(couch_most_in_flight(r->couch), 1, 4);
+    for (int i = 0; i < 160; i++) {
+        (void)snprintf(id, sizeof id, "v%d-%d", i / 20, i % 20);
+        assert_int_equal(couch_sent(r->couch, id), 1);
+    }
+    assert_true(couch_first(r->couch, "_bulk_docs p7-0") < couch_first(r->couch, "_bulk_docs v"));
+}
+
+/* Proves: what a user waits with for the next wave is not sent when the server does not let them write any
+ * more by then; it stays held, and goes when they may. */
+static void blocked_between_waves(void **state)
+{
+    struct replaying *r = *state;
+
+    r->options.most_docs = 5;
+    replaying_docs(r, CONTACT, "p", 5, 1, 0, "");
+    replaying_docs(r, REPORT, "v", 20, 1, 0, "");
+    couch_fault(r->couch, "_bulk_docs", "chw1", 403, "{\"error\":\"no\"}", 1, false);
+    replaying_run(r, -1);
+    assert_int_equal(r->error.kind, ERROR_REFUSED);
+    assert_int_equal(couch_count(r->couch), 0);
+    assert_int_equal(couch_requests(r->couch, "_bulk_docs"), 1);
+    assert_int_equal(replaying_batches(r, BATCH_HELD), 2);
+    replaying_run(r, 0);
+    assert_int_equal(couch_count(r->couch), 25);
+    assert_int_equal(replaying_batches(r, BATCH_APPLIED), 2);
+}
+
 /* Proves: the same when not all fits in memory and batches are opened again for the second wave. */
 static void opened_again(void **state)
 {
@@ -296,6 +342,22 @@ static void a_500_that_passes(void **state)
     assert_int_equal(couch_sent(r->couch, "a"), 4);
 }
 
+/* Proves: a request for which a proxy gives up again and again (504) while others pass goes on in halves. */
+static void a_504_that_stays(void **state)
+{
+    struct replaying *r = *state;
+
+    r->options.most_docs = 2;
+    replaying_connect(r, 60);
+    replaying_docs(r, REPORT, "d", 4, 4, 1, ",\"x_fail\":504,\"x_times\":5");
+    replaying_run(r, 0);
+    assert_in_range(couch_requests(r->couch, "_bulk_docs d0 d1"), 4, 5);
+    assert_in_range(couch_requests(r->couch, "_bulk_docs d1"), 1, 2);
+    assert_int_equal(r->counts.proven_docs, 4);
+    assert_int_equal(r->counts.sent_docs, 4);
+    assert_int_equal(replaying_refusals(r), 0);
+}
+
 /* Proves: a server that answers 500 to every write is ill: nothing is refused for good, all stays held, and
  * goes when it is well. */
 static void a_server_that_is_ill(void **state)
@@ -358,6 +420,27 @@ static void nonsense_proves_nothing(void **state)
     assert_int_equal(r->error.kind, ERROR_TEMPORARY);
     assert_int_equal(r->counts.proven_docs, 0);
     assert_int_equal(replaying_batches(r, BATCH_HELD), 1);
+}
+
+/* Proves: the questions of several requests go as one, and when that is refused each goes alone. */
+static void questions_together(void **state)
+{
+    struct replaying *r = *state;
+
+    r->options.most_docs = 5;
+    r->options.parallel = 1;
+    replaying_docs(r, REPORT, "d", 40, 1, 0, "");
+    replaying_run(r, 0);
+    assert_int_equal(couch_requests(r->couch, "_bulk_docs"), 8);
+    assert_in_range(couch_requests(r->couch, "_revs_diff"), 2, 6);
+
+    couch_forget_requests(r->couch);
+    couch_fault(r->couch, "_revs_diff", NULL, 400, "{\"error\":\"bad_request\"}", 1, false);
+    replaying_docs(r, REPORT, "e", 40, 1, 0, "");
+    replaying_run(r, 0);
+    assert_int_equal(couch_count(r->couch), 80);
+    assert_int_equal(replaying_refusals(r), 0);
+    assert_in_range(couch_requests(r->couch, "_revs_diff"), 10, 17);
 }
 
 /* Proves: an id that the server does not even want to be asked for is refused alone. */
@@ -555,6 +638,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(contacts_go_first),
+        TEST(waves_do_not_mix),
+        TEST(blocked_between_waves),
         TEST(opened_again),
         TEST(requests_are_filled),
         TEST(bytes_are_limited),
@@ -566,9 +651,11 @@ int main(void)
         TEST(one_bad_document),
         TEST(several_bad_documents),
         TEST(a_500_that_passes),
+        TEST(a_504_that_stays),
         TEST(a_server_that_is_ill),
         TEST(a_201_that_lies),
         TEST(nonsense_proves_nothing),
+        TEST(questions_together),
         TEST(a_question_that_fails),
         TEST(one_user_is_held_back),
         TEST(an_unknown_user),
