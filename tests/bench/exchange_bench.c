@@ -286,7 +286,7 @@ static double insert_chunks(struct bench *bench, uint64_t bytes)
 {
     unsigned char *chunk = malloc(CHUNK_BYTES);
     sqlite3_stmt *insert;
-    sqlite3 *db;
+    sqlite3 *db = NULL;
     char path[300];
     double start;
 
