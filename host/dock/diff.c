@@ -140,9 +140,9 @@ void diff_failure(long status, const char *body, size_t size, struct diff_words 
     static const struct {
         long status;
         const char *meaning;
-    } known[] = {{400, "bad request"}, {403, "forbidden"}, {404, "not found"},   {412, "bad stub"},
-                 {413, "too large"},   {414, "too long"},  {500, "server error"},
-                 {502, "bad gateway"}, {504, "gateway time-out"}};
+    } known[] = {{400, "bad request"},  {403, "forbidden"},   {404, "not found"},
+                 {412, "bad stub"},     {413, "too large"},   {414, "too long"},
+                 {500, "server error"}, {502, "bad gateway"}, {504, "gateway time-out"}};
     json_t *json = json_loadb(body, size, 0, NULL);
     const char *word = json_string_value(json_object_get(json, "error"));
     const char *reason = json_string_value(json_object_get(json, "reason"));
