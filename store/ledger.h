@@ -14,7 +14,7 @@
 
 struct refusal {
     int64_t number;              /* for list|retry|dismiss; given by the ledger */
-    char from[STORE_NAME_BYTES]; /* the tablet */
+    char from[STORE_NAME_BYTES]; /* the tablet; at the tablet SERVER_NAME, who told */
     char epoch[STORE_EPOCH_BYTES];
     uint64_t seq;                        /* the batch within the stream */
     unsigned char batch[BATCH_ID_BYTES]; /* zeroes at the tablet */
