@@ -368,7 +368,7 @@ static void test_disk_full_anywhere(void **state)
     (void)state;
     signal(SIGXFSZ, SIG_IGN);
     (void)log_set_level("error");
-    for (rlim_t room = 300000; room < 9000000; room += 1100000) {
+    for (rlim_t room = 300000; room < 9000000; room += 1900000) {
         struct ends *ends = ends_new(deployment, deployment->tablet, deployment->courier);
         struct rlimit before, small;
         struct exchange_counts gadget;

@@ -437,7 +437,7 @@ static void test_stored_is_durable(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 20; i++)
-        stores_add(ends->host.store, &witness.labels[i], "t1", "server", i + 1, i, 1 + i * 100000);
+        stores_add(ends->host.store, &witness.labels[i], "t1", "server", i + 1, i, 1 + i * 60000);
     witness.named = 0;
     witness.store = store_another(ends->gadget.store, &error);
     STORES_OK(witness.store != NULL, &error);
