@@ -3,8 +3,9 @@
 'use strict';
 
 /*
- * Replay: documents/s of `boda-dock upload` beside (a) PouchDB's replicate.to the same server and (b) prepared _bulk_docs bodies
- * posted by curl (500 documents, 4 in flight: the limit), one after the other, RUNS times, each into an empty database.
+ * Replay: documents/s of `boda-dock upload` beside (a) PouchDB's replicate.to the same server, (b) prepared _bulk_docs bodies posted
+ * by curl (500 documents, 4 in flight: the limit), and (c) the same with prepared _revs_diff questions before and after (500 ids, 4 in
+ * flight: the limit for whoever proves what was stored), one after the other, RUNS times, each into an empty database.
  * And the tablet: PouchDB's replicate.to boda-tablet beside the same into a server that stores nothing.
  * The environment: BIN, DOCS_COUNT (10000), RUNS (3), SERVER=URL (http://admin:password@host:port of a CouchDB; else the test server).
  */
@@ -36,15 +37,27 @@ function peakMemory(program) {
     return Number(/VmHWM:\s+(\d+)/.exec(status)[1]) / 1024;
 }
 
-// The documents of the PouchDB, in the order of its changes, as files of _bulk_docs bodies.
+// User and system time of the programs that this one has started and that have ended, in seconds.
+function childrensCpu() {
+    const stat = fs.readFileSync('/proc/self/stat', 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');        // proc(5): from field 3 on, in ticks of 10 ms
+    return (Number(fields[13]) + Number(fields[14])) / 100;
+}
+
+// The documents of the PouchDB, in the order of its changes, as files of _bulk_docs bodies, and of the questions for them.
 async function writeBodies(pouch, dir) {
-    const files = [];
-    let part = [], bytes = 0;
+    const files = { _bulk_docs: [], _revs_diff: [] };
+    let part = [], question = {}, bytes = 0;
+    const write = (route, text) => {
+        const file = path.join(dir, `${route}-${files[route].length}.json`);
+        fs.writeFileSync(file, text);
+        files[route].push(file);
+    };
     const flush = () => {
-        const file = path.join(dir, `body-${files.length}.json`);
-        fs.writeFileSync(file, `{"new_edits":false,"docs":[${part.join(',')}]}`);
-        files.push(file);
+        write('_bulk_docs', `{"new_edits":false,"docs":[${part.join(',')}]}`);
+        write('_revs_diff', JSON.stringify(question));
         part = [];
+        question = {};
         bytes = 0;
     };
     const { results } = await pouch.changes({ style: 'all_docs' });
@@ -55,6 +68,7 @@ async function writeBodies(pouch, dir) {
                 flush();
             }
             part.push(text);
+            (question[id] = question[id] || []).push(rev);
             bytes += text.length;
         }
     }
@@ -64,7 +78,7 @@ async function writeBodies(pouch, dir) {
 
 class ReplayBench {
     constructor(dir, world) {
-        Object.assign(this, { dir, world, number: 0, rates: { pouchdb: [], curl: [], dock: [] }, memory_mb: [] });
+        Object.assign(this, { dir, world, number: 0, rates: { pouchdb: [], curl: [], proven: [], dock: [] }, memory_mb: [], cpu_s: [] });
     }
 
     // An empty server to write to.
@@ -83,8 +97,8 @@ class ReplayBench {
         const server = await this.fresh();
         const url = `${server.base.replace('//', `//${server.user}:${server.password}@`)}/${server.db}`;
         const seconds = await fn(server, url);
-        const { doc_count: live, doc_del_count: deleted = 0 } = await new PouchDB(url, { skip_setup: true }).info();
-        assert.ok(live + deleted >= this.least, `${name}: ${live} documents arrived`);
+        const { results } = await new PouchDB(url, { skip_setup: true }).changes();        // has the deleted ones, too
+        assert.ok(results.length >= this.least, `${name}: ${results.length} of ${this.least} documents arrived`);
         await server.end();
         this.rates[name].push(this.documents / seconds);
         say(`  ${name.padEnd(8)} ${(this.documents / seconds).toFixed(0).padStart(6)} documents/s`);
@@ -97,11 +111,19 @@ class ReplayBench {
         });
     }
 
-    byCurl(server, url) {
+    post(url, route) {
         const config = path.join(this.dir, 'curl.conf');
-        fs.writeFileSync(config, this.bodies.map((file) => `url="${url}/_bulk_docs"\nheader="Content-Type: application/json"\n` +
+        fs.writeFileSync(config, this.bodies[route].map((file) => `url="${url}/${route}"\nheader="Content-Type: application/json"\n` +
             `header="Expect:"\ndata-binary="@${file}"\noutput="/dev/null"\nfail\n`).join('next\n'));
         return timed(() => run('curl', 'curl', ['-sS', '-Z', '--parallel-max', '4', '-K', config], { timeout_ms: 600000 }));
+    }
+
+    byCurl(server, url) {
+        return this.post(url, '_bulk_docs');
+    }
+
+    async byCurlProven(server, url) {
+        return await this.post(url, '_revs_diff') + await this.post(url, '_bulk_docs') + await this.post(url, '_revs_diff');
     }
 
     // A dock whose store has all batches, as the courier left it.
@@ -110,7 +132,8 @@ class ReplayBench {
         this.dock.configure(this.world.deployment, { url: server.base, kind: 'couchdb', db: server.db, account });
         fs.rmSync(this.dock.store, { recursive: true, force: true });
         fs.cpSync(this.filled, this.dock.store, { recursive: true });
-        return timed(async () => {
+        const before_s = childrensCpu();
+        const seconds = await timed(async () => {
             const program = this.dock.command('upload');
             const watch = setInterval(() => {
                 try { this.peak = peakMemory(program) || this.peak; } catch (e) { /* it has just ended */ }
@@ -119,6 +142,8 @@ class ReplayBench {
             clearInterval(watch);
             this.memory_mb.push(this.peak);
         });
+        this.cpu_s.push(childrensCpu() - before_s);
+        return seconds;
     }
 
     async fillDock() {
@@ -131,14 +156,14 @@ class ReplayBench {
         say(`  tablet: peak memory ${peakMemory(tablet.program).toFixed(0)} MB`);
         const { batches: { held } } = await tablet.status();
         await courier.plug(tablet);
-        await courier.waitStatus('has all', (b) => b.held >= held && !b.partial, { timeout_ms: 120000, programs: [tablet.program] });
+        await tablet.program.waitLine(/safe to unplug/, 120000);
         say(`  courier: peak memory ${peakMemory(courier.program).toFixed(0)} MB`);
         await courier.unplug();
         await tablet.stop();
         await courier.plug(this.dock);
-        const running = this.dock.start();
-        await this.dock.waitStatus('has all', (b) => b.held >= held && !b.partial, { timeout_ms: 120000, programs: [running] });
-        await this.dock.stop().catch(() => {});
+        await this.dock.start().waitLine(/safe to unplug/, 120000);
+        assert.ok((await this.dock.status()).batches.held >= held);
+        await this.dock.kill();
         await courier.unplug();
         this.filled = `${this.dock.store}.filled`;
         fs.renameSync(this.dock.store, this.filled);
@@ -154,11 +179,14 @@ class ReplayBench {
         for (let i = 0; i < RUNS; i++) {
             await this.measure('pouchdb', (...a) => this.byPouchDb(...a));
             await this.measure('curl', (...a) => this.byCurl(...a));
+            await this.measure('proven', (...a) => this.byCurlProven(...a));
             await this.measure('dock', (...a) => this.byDock(...a));
         }
-        const [dock, pouchdb, curl] = ['dock', 'pouchdb', 'curl'].map((name) => median(this.rates[name]));
+        const [dock, pouchdb, curl, proven] = ['dock', 'pouchdb', 'curl', 'proven'].map((name) => median(this.rates[name]));
         say(`replay: boda-dock upload / PouchDB replicate.to = ${(dock / pouchdb).toFixed(2)} (goal >= 3)`);
         say(`replay: boda-dock upload / curl with prepared bodies = ${(dock / curl).toFixed(2)} (goal >= 0.8)`);
+        say(`replay: boda-dock upload / curl with prepared bodies and _revs_diff before and after = ${(dock / proven).toFixed(2)}`);
+        say(`replay: boda-dock CPU ${median(this.cpu_s).toFixed(2)} s, load ${os.loadavg()[0].toFixed(1)} on ${os.cpus().length} CPUs`);
         say(`replay: boda-dock peak memory ${Math.max(...this.memory_mb).toFixed(0)} MB (bound 128)`);
     }
 }
