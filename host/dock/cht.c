@@ -82,9 +82,12 @@ int cht_submit(struct cht *cht, const struct cht_user *user, const char *method,
     job->size = size;
     job->done = done;
     job->context = context;
+    /* The first after all others have failed, together or each by its own patience: a new patience. */
+    if (cht_pending(cht) == 0)
+        cht->outage.given_up = true;
     jobs_add_last(&cht->queue, job);
     if (cht->outage.given_up) {
-        cht->outage.given_up = false;
+        cht->outage.given_up = cht->outage.tried = false;
         cht->outage.patient_since_ms = cht->outage.next_ms = clock_ms();
     }
     return 0;
@@ -172,8 +175,8 @@ static void give_up_if_patience_ends(struct cht *cht, int64_t now_ms)
     struct outage *outage = &cht->outage;
     char text[sizeof((struct cht_answer *)NULL)->text];
 
-    if (!outage->on || outage->given_up || slots_busy(cht->slots) > 0 || cht->queue.count == 0 ||
-        now_ms - outage->patient_since_ms < cht->patience_ms)
+    if (!outage->on || outage->given_up || !outage->tried || slots_busy(cht->slots) > 0 ||
+        cht->queue.count == 0 || now_ms - outage->patient_since_ms < cht->patience_ms)
         return;
     (void)snprintf(text, sizeof text, "server %.80s: not reachable (%.120s); try again later",
                    cht->url, outage->cause);

@@ -33,6 +33,7 @@ void outage_failed(struct outage *outage, const char *url, const char *cause, bo
 {
     int64_t next_ms;
 
+    outage->tried = true;
     (void)snprintf(outage->cause, sizeof outage->cause, "%s", cause);
     if (!outage->on) {
         log_warning("server %s: not reachable (%s), trying again", url, cause);

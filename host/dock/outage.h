@@ -13,6 +13,7 @@
 struct outage {
     bool on;
     bool given_up; /* the patience has ended once; a new request begins a new patience */
+    bool tried;    /* something failed in this patience: it does not end untried */
     int64_t since_ms, patient_since_ms, next_ms;
     unsigned failures;
     char cause[256];
