@@ -14,43 +14,7 @@
 #include <string.h>
 
 #include "store/chunks.h"
-#include "tests/unit/support/folder.h"
-#include "tests/unit/support/stores.h"
-
-struct world {
-    char *folder;
-    struct store *store;
-    struct error error;
-};
-
-static int set_up(void **state)
-{
-    struct world *world = calloc(1, sizeof *world);
-
-    assert_non_null(world);
-    world->folder = folder_new();
-    world->store = stores_open(world->folder);
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *world = *state;
-
-    store_close(world->store);
-    folder_remove(world->folder);
-    free(world);
-    return 0;
-}
-
-#define OK(world, call) STORES_OK((call) == 0, &(world)->error)
-#define CHANGE(world, call)                                       \
-    do {                                                          \
-        OK(world, store_begin((world)->store, &(world)->error));  \
-        OK(world, call);                                          \
-        OK(world, store_commit((world)->store, &(world)->error)); \
-    } while (0)
+#include "tests/unit/support/world.h"
 
 static struct batch found(struct world *world, const struct label *label)
 {
@@ -465,7 +429,7 @@ static void test_label_check(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_sizes),
         TEST(test_partial),

@@ -15,52 +15,10 @@
 #include "store/ledger.h"
 #include "store/peers.h"
 #include "store/revs.h"
-#include "tests/unit/support/folder.h"
-#include "tests/unit/support/stores.h"
+#include "tests/unit/support/world.h"
 
 #define UUID_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define UUID_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-
-struct world {
-    char *folder;
-    struct store *store;
-    struct error error;
-};
-
-static int set_up(void **state)
-{
-    struct world *world = calloc(1, sizeof *world);
-
-    assert_non_null(world);
-    world->folder = folder_new();
-    world->store = stores_open(world->folder);
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *world = *state;
-
-    store_close(world->store);
-    folder_remove(world->folder);
-    free(world);
-    return 0;
-}
-
-#define OK(world, call) STORES_OK((call) == 0, &(world)->error)
-#define CHANGE(world, call)                                       \
-    do {                                                          \
-        OK(world, store_begin((world)->store, &(world)->error));  \
-        OK(world, call);                                          \
-        OK(world, store_commit((world)->store, &(world)->error)); \
-    } while (0)
-#define CHANGE_IS(world, call, result)                            \
-    do {                                                          \
-        OK(world, store_begin((world)->store, &(world)->error));  \
-        assert_int_equal(call, result);                           \
-        OK(world, store_commit((world)->store, &(world)->error)); \
-    } while (0)
 
 /* A cursor is zeroes for a store never met, then what was set last, each peer its own. */
 static void test_cursors(void **state)
@@ -351,7 +309,7 @@ static void test_retry_and_clear(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_cursors),       TEST(test_carried),
         TEST(test_crl),           TEST(test_certificates),

@@ -14,41 +14,9 @@
 #include <string.h>
 
 #include "store/streams.h"
-#include "tests/unit/support/folder.h"
-#include "tests/unit/support/stores.h"
+#include "tests/unit/support/world.h"
 
 #define MOST_SEQ 60
-
-struct world {
-    char *folder;
-    struct store *store;
-    struct error error;
-};
-
-static int set_up(void **state)
-{
-    struct world *world = calloc(1, sizeof *world);
-
-    assert_non_null(world);
-    world->folder = folder_new();
-    world->store = stores_open(world->folder);
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *world = *state;
-
-    store_close(world->store);
-    folder_remove(world->folder);
-    free(world);
-    return 0;
-}
-
-#define OK(world, call) STORES_OK((call) == 0, &(world)->error)
-#define BEGIN(world) OK(world, store_begin((world)->store, &(world)->error))
-#define COMMIT(world) OK(world, store_commit((world)->store, &(world)->error))
 
 /* Numbers count up by one for each destination, are given back by a rollback, and outlive the store's
  * closing. */
@@ -372,7 +340,7 @@ static void test_bounds_of_walk(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_numbers),
         TEST(test_later_receipt),
