@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "host/dock/aside.h"
 #include "host/dock/refused.h"
 #include "host/dock/run.h"
@@ -56,23 +56,10 @@ static void on_signal(int number)
 static int set_signals(struct error *error)
 {
     struct sigaction action = {.sa_handler = on_signal};
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
 
-    if (sigaction(SIGTERM, &action, NULL) != 0 || sigaction(SIGINT, &action, NULL) != 0 ||
-        sigaction(SIGPIPE, &ignore, NULL) != 0 ||
-        /* A file above RLIMIT_FSIZE shall be an error of write(2), as a full disk is. */
-        sigaction(SIGXFSZ, &ignore, NULL) != 0)
+    if (sigaction(SIGTERM, &action, NULL) != 0 || sigaction(SIGINT, &action, NULL) != 0)
         return error_set(error, ERROR_FAILED, "signals: cannot be set up");
     return 0;
-}
-
-/* Keys, passwords and records are not to end up in a core file. */
-static void forbid_cores(void)
-{
-    const struct rlimit none = {0, 0};
-
-    if (setrlimit(RLIMIT_CORE, &none) != 0)
-        log_warning("core files cannot be switched off");
 }
 
 static int run(struct dock *dock, const struct arguments *arguments, struct error *error)
@@ -237,8 +224,9 @@ int main(int argc, char **argv)
 
     result = read_arguments(argc, argv, &arguments, &command, &error);
     if (result == 0 && command != NULL) {
-        forbid_cores();
-        result = set_signals(&error);
+        result = process_prepare(&error);
+        if (result == 0)
+            result = set_signals(&error);
         if (result == 0)
             result = command->work(&dock, &arguments, &error);
         dock_close(&dock);
