@@ -41,7 +41,7 @@ const char *parcel_name(const struct parcel *parcel, size_t at)
 }
 
 /* FNV-1a, 32 bits; a tablet that makes its ids collide slows down only its own request. */
-static size_t hash(const char *id, const char *rev)
+uint32_t parcel_hash(const char *id, const char *rev)
 {
     uint32_t value = 2166136261u;
 
@@ -53,14 +53,14 @@ static size_t hash(const char *id, const char *rev)
 }
 
 /* The slot of the document, or the empty one where it would go. */
-static size_t slot_of(const struct parcel *parcel, const char *id, const char *rev)
+static size_t slot_of(const struct parcel *parcel, uint32_t hash, const char *id, const char *rev)
 {
-    size_t slot = hash(id, rev) & (parcel->slots_count - 1);
+    size_t slot = hash & (parcel->slots_count - 1);
 
     while (parcel->slots[slot] != 0) {
         const struct item *item = &parcel->items[parcel->slots[slot] - 1];
 
-        if (strcmp(parcel_name(parcel, item->id), id) == 0 &&
+        if (item->hash == hash && strcmp(parcel_name(parcel, item->id), id) == 0 &&
             strcmp(parcel_name(parcel, item->rev), rev) == 0)
             break;
         slot = (slot + 1) & (parcel->slots_count - 1);
@@ -68,11 +68,11 @@ static size_t slot_of(const struct parcel *parcel, const char *id, const char *r
     return slot;
 }
 
-long parcel_find(const struct parcel *parcel, const char *id, const char *rev)
+long parcel_find(const struct parcel *parcel, uint32_t hash, const char *id, const char *rev)
 {
     if (parcel->slots_count == 0)
         return -1;
-    return (long)parcel->slots[slot_of(parcel, id, rev)] - 1;
+    return (long)parcel->slots[slot_of(parcel, hash, id, rev)] - 1;
 }
 
 static int grow(struct parcel *parcel, struct error *error)
@@ -95,7 +95,7 @@ static int grow(struct parcel *parcel, struct error *error)
     parcel->slots_count = capacity * 2;
     parcel->capacity = capacity;
     for (size_t i = 0; i < parcel->count; i++)
-        parcel->slots[slot_of(parcel, parcel_name(parcel, items[i].id),
+        parcel->slots[slot_of(parcel, items[i].hash, parcel_name(parcel, items[i].id),
                               parcel_name(parcel, items[i].rev))] = (uint32_t)i + 1;
     return 0;
 }
@@ -121,7 +121,7 @@ static int append_doc(struct buffer *body, const void *json, size_t length, stru
 int parcel_add(struct parcel *parcel, uint32_t batch, const char *id, const char *rev,
                const char *json, size_t length, struct error *error)
 {
-    struct item item = {.batch = batch, .length = length};
+    struct item item = {.batch = batch, .length = length, .hash = parcel_hash(id, rev)};
 
     if (parcel->count == parcel->capacity && grow(parcel, error) != 0)
         return -1;
@@ -131,7 +131,7 @@ int parcel_add(struct parcel *parcel, uint32_t batch, const char *id, const char
     if (length != 0 && append_doc(&parcel->body, json, length, error) != 0)
         return -1;
     item.at = parcel->body.length - length;
-    parcel->slots[slot_of(parcel, id, rev)] = (uint32_t)parcel->count + 1;
+    parcel->slots[slot_of(parcel, item.hash, id, rev)] = (uint32_t)parcel->count + 1;
     parcel->items[parcel->count++] = item;
     return 0;
 }

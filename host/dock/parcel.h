@@ -24,6 +24,7 @@ struct item {
     enum outcome_state state;
     bool sent;           /* was in a _bulk_docs */
     bool tried_alone;    /* was answered 500 when it was the only one */
+    uint32_t hash;       /* parcel_hash */
     size_t id, rev;      /* strings, where in names */
     size_t word, reason; /* the server's, where in names; 0: "" */
     size_t at, length;   /* its text, where in body; length 0: the server is only asked for it */
@@ -53,8 +54,11 @@ void parcel_free(struct parcel *parcel); /* leaves it all zero; all zero is harm
 /* The text is not needed any more. */
 void parcel_free_body(struct parcel *parcel);
 
-/* The number of the item with this id and rev, or -1. */
-long parcel_find(const struct parcel *parcel, const char *id, const char *rev);
+/* For parcel_find, which is asked of many parcels in turn. */
+uint32_t parcel_hash(const char *id, const char *rev);
+
+/* The number of the item with this id and rev, whose parcel_hash is HASH, or -1. */
+long parcel_find(const struct parcel *parcel, uint32_t hash, const char *id, const char *rev);
 
 /* Add a document, which must not be there; its bytes are copied.  LENGTH 0: only to be asked for. */
 int parcel_add(struct parcel *parcel, uint32_t batch, const char *id, const char *rev,

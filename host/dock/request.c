@@ -141,10 +141,10 @@ const struct error *request_error(const struct request *r)
     return &r->error;
 }
 
-int request_share(struct request *r, uint32_t batch, const char *id, const char *rev,
+int request_share(struct request *r, uint32_t hash, uint32_t batch, const char *id, const char *rev,
                   struct error *error)
 {
-    long item = parcel_find(&r->parcel, id, rev);
+    long item = parcel_find(&r->parcel, hash, id, rev);
 
     if (item < 0)
         return 0;
@@ -154,7 +154,7 @@ int request_share(struct request *r, uint32_t batch, const char *id, const char 
 int request_add(struct request *r, uint32_t batch, const char *id, const char *rev,
                 const char *json, size_t length, struct error *error)
 {
-    int shared = request_share(r, batch, id, rev, error);
+    int shared = request_share(r, parcel_hash(id, rev), batch, id, rev, error);
 
     if (shared != 0)
         return shared;

@@ -58,9 +58,10 @@ void request_free(struct request *request); /* not while it is under way; NULL i
 int request_add(struct request *request, uint32_t batch, const char *id, const char *rev,
                 const char *json, size_t length, struct error *error);
 
-/* As request_add, but only if the document is there: 1, 0 if not, -1.  Also while under way. */
-int request_share(struct request *request, uint32_t batch, const char *id, const char *rev,
-                  struct error *error);
+/* As request_add, but only if the document, whose parcel_hash is HASH, is there: 1, 0 if not, -1.  Also
+ * while under way. */
+int request_share(struct request *request, uint32_t hash, uint32_t batch, const char *id,
+                  const char *rev, struct error *error);
 
 const struct cht_user *request_user(const struct request *request);
 const char *request_db(const struct request *request);

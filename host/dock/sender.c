@@ -374,11 +374,12 @@ static int share(struct sender *s, const struct cht_user *user, const char *db, 
 {
     struct request *const *const lists[] = {s->active, s->filling, s->waiting};
     const size_t counts[] = {s->active_count, s->filling_count, s->waiting_count};
+    uint32_t hash = parcel_hash(id, rev);
 
     for (size_t list = 0; list < 3; list++) {
         for (size_t i = 0; i < counts[list]; i++) {
             int shared = is_for(lists[list][i], user, db)
-                             ? request_share(lists[list][i], batch, id, rev, error)
+                             ? request_share(lists[list][i], hash, batch, id, rev, error)
                              : 0;
 
             if (shared != 0)
