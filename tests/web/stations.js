@@ -136,8 +136,8 @@ class Dock extends Station {
 }
 
 class Server {
-    constructor(world, users, { kind = 'cht', durable = false } = {}) {
-        Object.assign(this, { world, kind, db: 'medic', port: 0, durable });
+    constructor(world, users, { kind = 'cht', durable = false, pace } = {}) {
+        Object.assign(this, { world, kind, db: 'medic', port: 0, durable, pace });
         this.users = secretFile(path.join(world.dir, 'users.csv'), csv([
             ['username', 'password', 'roles', 'name', 'place', 'reset'],
             ...users.map((u) => [u.user, u.password || `${u.user}-pw`, u.roles || 'chw', u.user, u.place || `facility-${u.user}`,
@@ -146,7 +146,8 @@ class Server {
 
     // Started again, it keeps its port, and its documents if it is durable.
     async start() {
-        const store = this.durable ? ['--store', path.join(this.world.dir, 'server.store')] : [];
+        const store = [...this.durable ? ['--store', path.join(this.world.dir, 'server.store')] : [],
+            ...this.pace ? ['--pace', this.pace] : []];
         this.program = new Program('server', process.execPath, [path.join(__dirname, 'server.js'), '--port', String(this.port),
             '--kind', this.kind, '--users', this.users, '--control', ...store], { log: path.join(this.world.dir, 'server.log') });
         [, this.url, this.port] = await this.program.waitLine(/^listening (.*:(\d+))$/, START_MS);
