@@ -87,6 +87,7 @@ async function gigabyte(dir) {
     await tablet.stop();
     await courier.plug(dock);
     const running = dock.start();
+    await running.waitLine(/connected/, 30000);
     await dock.waitStatus('has applied all', (b) => b.applied >= held, { timeout_ms: LIMIT_MS, programs: [running] });
     console.log(`dock's peak memory ${peak(running)} MB (bound 128), courier's giving it away ${peak(courier.program)} MB (bound 16); ` +
         `${server.revs.size} of ${count} documents arrived`);
