@@ -7,6 +7,8 @@
  * by curl (500 documents, 4 in flight: the limit), and (c) the same with prepared _revs_diff questions before and after (500 ids, 4 in
  * flight: the limit for whoever proves what was stored), one after the other, RUNS times, each into an empty database.
  * And the tablet: PouchDB's replicate.to boda-tablet beside the same into a server that stores nothing.
+ * Without SERVER both are measured: the test server at the pace of a real CouchDB, in which writing is what takes time, and as fast
+ * as it can, in memory, where the two questions of a proven replay alone cost it half as much as the documents.
  * The environment: BIN, DOCS_COUNT (10000), RUNS (3), SERVER=URL (http://admin:password@host:port of a CouchDB; else the test server).
  */
 
@@ -78,13 +80,13 @@ async function writeBodies(pouch, dir) {
 
 class ReplayBench {
     constructor(dir, world) {
-        Object.assign(this, { dir, world, number: 0, rates: { pouchdb: [], curl: [], proven: [], dock: [] }, memory_mb: [], cpu_s: [] });
+        Object.assign(this, { dir, world, number: 0 });
     }
 
     // An empty server to write to.
     async fresh() {
         if (!env.SERVER) {
-            const server = await this.world.server([{ user: 'chw1' }], { kind: 'couchdb' });
+            const server = await this.world.server([{ user: 'chw1' }], { kind: 'couchdb', pace: this.pace });
             return { base: server.url, user: 'admin', password: 'password', db: 'medic', end: () => server.stop() };
         }
         const url = new URL(env.SERVER), db = `boda-bench-${process.pid}-${this.number++}`;
@@ -169,13 +171,19 @@ class ReplayBench {
         fs.renameSync(this.dock.store, this.filled);
     }
 
-    async run() {
+    async prepare() {
         this.pouch = new PouchDB(path.join(this.dir, 'pouch'));
         say(`replay of ${COUNT} documents, ${RUNS} runs`);
         this.least = await docs.load(this.pouch, { count: COUNT, seed: 1, user: 'chw1' });
         this.documents = this.least;
         this.bodies = await writeBodies(this.pouch, this.dir);
         await this.fillDock();
+    }
+
+    // Into a server at PACE: 'couchdb', or undefined: as fast as it can.
+    async compare(what, pace) {
+        Object.assign(this, { pace, rates: { pouchdb: [], curl: [], proven: [], dock: [] }, memory_mb: [], cpu_s: [] });
+        say(what);
         for (let i = 0; i < RUNS; i++) {
             await this.measure('pouchdb', (...a) => this.byPouchDb(...a));
             await this.measure('curl', (...a) => this.byCurl(...a));
@@ -227,7 +235,13 @@ async function main() {
     try {
         const world = await World.create({ dir, bin: path.resolve(env.BIN || path.join(__dirname, '../../build/gcc/bin')) });
         const replay = new ReplayBench(dir, world);
-        await replay.run();
+        await replay.prepare();
+        if (env.SERVER) {
+            await replay.compare(`into ${new URL(env.SERVER).host}`);
+        } else {
+            await replay.compare('into the test server at the pace of a CouchDB that writes to disk (a model: tests/web/server.js)', 'couchdb');
+            await replay.compare('into the test server in memory, as fast as it can');
+        }
         await new TabletBench(dir, world, replay.pouch).run();
         process.exitCode = 0;
     } catch (e) {
