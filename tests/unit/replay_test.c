@@ -286,6 +286,37 @@ static void accepted_in_the_end(void **state)
     assert_int_equal(replaying_batches(r, BATCH_APPLIED), 2);
 }
 
+/* Proves: a report that came by an earlier visit than its patient, and was refused for good, goes in by itself
+ * when the patient comes; not with other reports, and one that is forbidden all the same stays refused. */
+static void accepted_with_its_contact(void **state)
+{
+    struct replaying *r = *state;
+    struct refusal refusal;
+
+    replaying_doc(r, REPORT, "early", ",\"x_needs\":\"patient\"");
+    replaying_doc(r, REPORT, "bad", ",\"x_forbidden\":true");
+    replaying_run(r, 0);
+    assert_int_equal(replaying_refusals(r), 2);
+    assert_true(replaying_refusal(r, "early", &refusal));
+    assert_false(refusal.retry);
+
+    couch_forget_requests(r->couch);
+    replaying_doc(r, REPORT, "other", "");
+    replaying_run(r, 0);
+    assert_int_equal(couch_sent(r->couch, "early"), 0);
+
+    replaying_doc(r, "person", "patient", "");
+    replaying_run(r, 0);
+    assert_int_equal(couch_sent(r->couch, "early"), 1);
+    assert_true(couch_has(r->couch, "medic", "early", "1-early"));
+    bytes_kept(r, refusal.batch, false);
+    assert_int_equal(couch_sent(r->couch, "bad"), 1);
+    assert_int_equal(replaying_refusals(r), 1);
+    assert_true(replaying_refusal(r, "bad", &refusal));
+    assert_false(refusal.retry);
+    bytes_kept(r, refusal.batch, true);
+}
+
 /* Proves: for each way in which one bad document fails a whole request, the others arrive and it alone is
  * refused, in the server's words. */
 static void one_bad_document(void **state)
@@ -648,6 +679,7 @@ int main(void)
         TEST(two_leaves),
         TEST(refused_at_last),
         TEST(accepted_in_the_end),
+        TEST(accepted_with_its_contact),
         TEST(one_bad_document),
         TEST(several_bad_documents),
         TEST(a_500_that_passes),
