@@ -38,6 +38,7 @@ struct httpd {
     int daemons_count;
     int wake; /* eventfd */
     bool stopping;
+    bool resumed; /* a connection was: MHD has work, though no descriptor says so */
     const char *const *origins;
     const struct identity *identity;
     struct secret secret;
@@ -73,6 +74,7 @@ static void wake_next(struct httpd *httpd)
     if (httpd->waiting == NULL)
         httpd->waiting_end = &httpd->waiting;
     call->waiting = false;
+    httpd->resumed = true;
     MHD_resume_connection(call->connection);
 }
 
@@ -416,6 +418,9 @@ int httpd_run(struct httpd *httpd, struct error *error)
 
         for (int i = 0; i < httpd->daemons_count; i++)
             timeout_ms = soonest(timeout_ms, timeout_of(httpd->daemons[i]));
+        if (httpd->resumed)
+            timeout_ms = 0;
+        httpd->resumed = false;
         if (poll(polled, count, timeout_ms) < 0 && errno != EINTR)
             return error_errno(error, errno, "http: poll");
         if ((polled[0].revents & POLLIN) != 0)

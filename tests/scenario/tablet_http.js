@@ -121,7 +121,8 @@ async function bodies(tablet) {
 }
 
 // A connection that stops in the middle of an upload delays others no longer than it lives, and leaves nothing.
-async function atTheSameTime(tablet) {
+async function atTheSameTime(tablet, keepAlive) {
+    const name = keepAlive ? 'kept' : 'closed', agent = new http.Agent({ keepAlive });
     const authorization = 'Basic ' + Buffer.from(`${tablet.user}:${tablet.secret}`).toString('base64');
     const hung = net.connect(tablet.port, '127.0.0.1');
     hung.on('error', () => {});
@@ -130,18 +131,19 @@ async function atTheSameTime(tablet) {
     await new Promise((tick) => setTimeout(tick, 200));
     const uploads = [];
     for (let i = 0; i < 12; i++) {
-        const docs = [{ _id: `u${i}`, _rev: '1-a', data: 'x'.repeat(5 * MIB) }];
-        uploads.push(ask(tablet, 'POST', '/medic/_bulk_docs', { body: JSON.stringify({ docs, new_edits: false }) }));
+        const docs = [{ _id: `${name}${i}`, _rev: '1-a', data: 'x'.repeat(5 * MIB) }];
+        uploads.push(ask(tablet, 'POST', '/medic/_bulk_docs', { agent, body: JSON.stringify({ docs, new_edits: false }) }));
     }
     await new Promise((tick) => setTimeout(tick, 200));
-    assert.strictEqual((await ask(tablet, 'GET', '/medic')).status, 200, 'others are served meanwhile');
+    assert.strictEqual((await ask(tablet, 'GET', '/medic', { agent })).status, 200, 'others are served meanwhile');
     hung.destroy();
     for (const answer of await Promise.all(uploads)) {
         assert.deepStrictEqual([answer.status, answer.json], [201, []]);
     }
-    const asked = { hung: ['1-a'], ...Object.fromEntries(uploads.map((_, i) => [`u${i}`, ['1-a']])) };
+    const asked = { hung: ['1-a'], ...Object.fromEntries(uploads.map((_, i) => [`${name}${i}`, ['1-a']])) };
     const diff = await ask(tablet, 'POST', '/medic/_revs_diff', { body: JSON.stringify(asked) });
     assert.deepStrictEqual(diff.json, { hung: { missing: ['1-a'] } });
+    agent.destroy();
 }
 
 async function endsAtOnce(tablet) {
@@ -177,6 +179,7 @@ scenario('the endpoint on the loopback keeps strangers out and answers in CouchD
     await strangers(tablet);
     await pages(tablet);
     await bodies(tablet);
-    await atTheSameTime(tablet);
+    await atTheSameTime(tablet, true);
+    await atTheSameTime(tablet, false);
     await endsAtOnce(tablet);
 });
