@@ -42,7 +42,9 @@ LIBS_boda-dock = dock host link store base
 LIBS_boda = boda link store base
 PROGRAMS = $(foreach p,boda boda-courier boda-dock boda-tablet,$(if $(wildcard $(call main,$p)),$p))
 
-PACKAGES = openssl sqlite3 jansson yajl libzstd libmicrohttpd libcurl inih zlib
+PACKAGES = openssl sqlite3 jansson yajl libzstd libmicrohttpd libcurl inih zlib libusb-1.0 libusbgx
+# libaio has no .pc file.
+PACKAGE_LIBS = -laio
 TEST_PACKAGES = cmocka
 
 main = $(DIR_$(firstword $(LIBS_$1)))/main.c
@@ -78,7 +80,7 @@ LDFLAGS_fuzz = $(SANITIZERS)
 CC = $(or $(CC_$(FLAVOUR)),$(error FLAVOUR=$(FLAVOUR): is none of gcc, clang, san, fuzz))
 # Asked of pkg-config once, and only when something is compiled: make setup must work without it.
 pkg = $(or $(shell $(PKG_CONFIG) $1),$(error pkg-config $1 failed: run make setup))
-PKG_LIBS = $(eval PKG_LIBS := $(call pkg,--libs $(PACKAGES)))$(PKG_LIBS)
+PKG_LIBS = $(eval PKG_LIBS := $(call pkg,--libs $(PACKAGES)) $(PACKAGE_LIBS))$(PKG_LIBS)
 PKG_TEST_LIBS = $(eval PKG_TEST_LIBS := $(call pkg,--libs $(TEST_PACKAGES)))$(PKG_TEST_LIBS)
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES)))$(PKG_CFLAGS)
 
