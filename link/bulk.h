@@ -34,12 +34,13 @@ struct bulk_port {
                 struct error *error);
     /* Begin to receive up to BULK_TRANSFER_BYTES into BYTES, until bulk_received.  0, -1 as send. */
     int (*receive)(void *context, unsigned slot, unsigned char *bytes, struct error *error);
-    /* Report what has been completed; when nothing has, wait for something at most TIMEOUT_MS.  May
-     * return early.  0, -1 as send. */
+    /* Report what has been completed; when nothing has, wait for something at most TIMEOUT_MS (0: do
+     * not wait).  May return early.  0, -1 as send. */
     int (*turn)(void *context, int timeout_ms, struct error *error);
     /* Take back all that is in flight (nothing is reported any more), and leave the port to the next
-     * one.  Called once, when the link is closed. */
-    void (*close)(void *context);
+     * link.  Called once, when the link is closed.  0; -1 when something is in flight still, so that
+     * its bytes are never freed. */
+    int (*close)(void *context);
 };
 
 enum bulk_side { BULK_HOST /* greets first */, BULK_GADGET };
