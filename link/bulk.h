@@ -13,7 +13,7 @@
 #include "link/link.h"
 
 #define BULK_TRANSFER_BYTES 16384u
-#define BULK_SLOTS 16u /* transfers in flight each way at most */
+#define BULK_SLOTS 8u /* transfers in flight each way at most */
 #define BULK_NONCE_BYTES 8u
 
 /* The request RESET, an interface's. */

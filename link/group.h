@@ -8,7 +8,8 @@
 
 #include "link/message.h"
 
-#define GROUP_BYTES (1u << 20) /* an arena that has so many is full */
+#define GROUP_BYTES \
+    (384u << 10) /* an arena that has so many is full; two may be lost with the power */
 
 struct group_item {
     struct offer offer;

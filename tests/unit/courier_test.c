@@ -414,7 +414,7 @@ static void test_killed(void **state)
     STORES_OK(store_check(check.store, &error) == 0, &error);
     assert_int_equal(ends_count(&check, BATCH_HELD), seq);
     assert_int_equal(ends_count(&check, BATCH_PARTIAL), 0);
-    assert_true(sent <= sizes + (uint64_t)kills * 2 * 1048576);
+    assert_true(sent <= sizes + (uint64_t)kills * 1048576);
     end_close(&check);
     end_close(&host);
 }
