@@ -126,20 +126,28 @@ static void end_round_if_done(struct taking *taking)
     taking->in_round = false;
 }
 
-int taking_commit(struct taking *taking, struct buffer *out, struct error *error)
+/* After a write: a page whose last batches found no room is over without a COMMIT. */
+static int tell_written(struct taking *taking, struct buffer *out, struct error *error)
 {
-    taking->since_ms = 0;
-    if (writing_commit(taking->writing, error) != 0 || tell(taking, out, error) != 0)
+    if (tell(taking, out, error) != 0)
         return -1;
     end_round_if_done(taking);
     return 0;
+}
+
+int taking_commit(struct taking *taking, struct buffer *out, struct error *error)
+{
+    taking->since_ms = 0;
+    if (writing_commit(taking->writing, error) != 0)
+        return -1;
+    return tell_written(taking, out, error);
 }
 
 int taking_tick(struct taking *taking, int64_t now_ms, struct buffer *out, struct error *error)
 {
     int looked = writing_look(taking->writing, error);
 
-    if (looked < 0 || (looked == 1 && tell(taking, out, error) != 0))
+    if (looked < 0 || (looked == 1 && tell_written(taking, out, error) != 0))
         return -1;
     if (!writing_pending(taking->writing))
         return 0;
@@ -484,5 +492,5 @@ int taking_data(struct taking *taking, const struct frame *frame, struct buffer 
     taking->since_ms = 0;
     if (writing_begin(taking->writing, error) != 0)
         return -1;
-    return tell(taking, out, error);
+    return tell_written(taking, out, error);
 }
