@@ -29,36 +29,45 @@ static int complete_row(struct store *store, const struct row *row, struct error
     return rows_update(store, row, BATCH_HELD, row->batch.label.size, position, NULL, error);
 }
 
-int batches_add(struct store *store, const struct label *label, const void *bytes, size_t size,
-                struct error *error)
+/* 1 added, 0 a row is there already, -1. */
+static int add_row(struct store *store, const struct label *label, const void *bytes, size_t size,
+                   struct error *error)
 {
-    const unsigned char *rest = bytes;
     int64_t position, key;
-    struct row row;
     bool inserted;
 
-    if (size != label->size || size == 0 || size > BATCH_MAX_BYTES)
-        return rows_fault(label->id, "its size is not what its label says", error);
     if (rows_take_position(store, &position, error) != 0 ||
         rows_insert(store, label, BATCH_HELD, size, position, &key, &inserted, error) != 0)
         return -1;
-    if (inserted) {
-        if (chunks_append(store, key, 0, rest, size, error) != 0)
-            return -1;
-        return chunks_account(store, label->from, (int64_t)size, error);
+    if (!inserted) {
+        store->next_position--; /* not used */
+        return 0;
     }
-    store->next_position--; /* not used */
+    if (chunks_append(store, key, 0, bytes, size, error) != 0 ||
+        chunks_account(store, label->from, (int64_t)size, error) != 0)
+        return -1;
+    return 1;
+}
+
+int batches_add(struct store *store, const struct label *label, const void *bytes, size_t size,
+                struct error *error)
+{
+    struct row row;
+    int result;
+
+    if (size != label->size || size == 0 || size > BATCH_MAX_BYTES)
+        return rows_fault(label->id, "its size is not what its label says", error);
+    result = add_row(store, label, bytes, size, error);
+    if (result != 0)
+        return result < 0 ? -1 : 0;
     if (rows_need(store, label->id, &row, error) != 0)
         return -1;
     if (row.batch.state != BATCH_PARTIAL)
         return 0;
-    if (row.batch.label.size != size)
-        return rows_fault(label->id, "its size is not that of the part that is here", error);
-    rest += row.batch.offset;
-    if (chunks_append(store, row.key, row.batch.offset, rest, size - (size_t)row.batch.offset,
-                      error) != 0)
+    /* Nobody has checked the part that is here, which another peer may have sent under another label. */
+    if (batches_discard(store, label->id, error) != 0)
         return -1;
-    return complete_row(store, &row, error);
+    return add_row(store, label, bytes, size, error) == 1 ? 0 : -1;
 }
 
 static int grow_row(struct store *store, const struct row *row, size_t size, struct error *error)

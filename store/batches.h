@@ -36,7 +36,8 @@ int batches_find(struct store *store, const unsigned char *id, struct batch *out
                  struct error *error);
 
 /* Add a complete batch (SIZE == label->size bytes, hash known to be right) as held.  0; a batch that
- * is there complete, aside or applied is left as it is; a partial one is completed. */
+ * is there complete, aside or applied is left as it is; a partial one makes way for it, as its bytes and
+ * label were never checked. */
 int batches_add(struct store *store, const struct label *label, const void *bytes, size_t size,
                 struct error *error);
 

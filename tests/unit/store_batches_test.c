@@ -143,7 +143,34 @@ static void test_too_many_bytes(void **state)
     free(bytes);
 }
 
-/* batches_add completes a partial batch and leaves complete, aside and applied ones alone. */
+/* What another peer has sent of the batch by then, under whatever label, may be anything: of a batch that
+ * is added whole nothing of it is left. */
+static void test_add_over_a_false_part(void **state)
+{
+    struct world *world = *state;
+    struct batch_counts counts;
+    struct label label, lie;
+    struct batch batch;
+    unsigned char *bytes = stores_batch(&label, "t1", "server", 1, 7, 100000);
+    unsigned char *others = stores_bytes(8, 70000);
+
+    lie = label;
+    (void)strcpy(lie.from, "t2");
+    lie.size = 200000;
+    CHANGE(world, batches_append(world->store, &lie, 0, others, 70000, &world->error));
+    CHANGE(world, batches_add(world->store, &label, bytes, 100000, &world->error));
+    assert_int_equal(found(world, &label).state, BATCH_HELD);
+    batch = found(world, &label);
+    assert_true(label_same(&batch.label, &label));
+    assert_int_equal(batch.position, 1);
+    expect_bytes(world, &label, bytes);
+    OK(world, batches_count(world->store, NULL, &counts, &world->error));
+    assert_int_equal(counts.held_bytes, 100000);
+    free(others);
+    free(bytes);
+}
+
+/* batches_add replaces a partial batch and leaves complete, aside and applied ones alone. */
 static void test_add_again(void **state)
 {
     struct world *world = *state;
@@ -434,6 +461,7 @@ int main(void)
         TEST(test_sizes),
         TEST(test_partial),
         TEST(test_too_many_bytes),
+        TEST(test_add_over_a_false_part),
         TEST(test_add_again),
         TEST(test_aside_and_release),
         TEST(test_relabel),
