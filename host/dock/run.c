@@ -12,13 +12,16 @@
 #include "host/dock/receipts.h"
 #include "host/dock/replay.h"
 #include "host/dock/transfer.h"
+#include "host/dock/turn.h"
 
 #define POLL_MS 500
 #define COURIER_WAIT_MS 10000 /* for a courier, with --once */
 #define AGAIN_MS 60000        /* after a replay that failed for a cause that may pass */
+#define TURN_WAIT_MS 60000    /* for another process's replay, with --once; patience= if longer */
 
 struct moved {
     uint64_t applied, receipts;
+    bool others; /* another process replayed meanwhile, and something came of it */
 };
 
 static struct cht *open_server(const struct dock *dock, struct error *error)
@@ -40,6 +43,26 @@ static struct cht *open_server(const struct dock *dock, struct error *error)
 static bool is_stopped(const struct dock *dock)
 {
     return dock->stop != NULL && atomic_load(dock->stop);
+}
+
+static void wait_a_poll(const struct dock *dock)
+{
+    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L / 5};
+
+    for (int i = 0; i < 5 && !is_stopped(dock); i++)
+        (void)nanosleep(&pause, NULL); /* a signal cuts it short */
+}
+
+/* The newest revocation list of the store: couriers bring it, to this process or another one. */
+static int refresh_trust(struct dock *dock, struct error *error)
+{
+    struct trust *trust = trust_open(dock->self, dock->store, error);
+
+    if (trust == NULL)
+        return -1;
+    trust_free(dock->trust);
+    dock->trust = trust;
+    return 0;
 }
 
 /* Replay, and make receipts of what came of it, also when not all went well. */
@@ -80,17 +103,36 @@ static int replay(struct dock *dock, struct cht *cht, struct moved *moved, struc
     return result;
 }
 
+/* Replay if it is this process's turn: 1; 0 another process is at it; -1. */
+static int replay_in_turn(struct dock *dock, struct cht *cht, struct moved *moved,
+                          struct error *error)
+{
+    int turn, result = turn_take(dock->config->store, &turn, error);
+
+    memset(moved, 0, sizeof *moved);
+    if (result == 1 && (refresh_trust(dock, error) != 0 || replay(dock, cht, moved, error) != 0))
+        result = -1;
+    turn_give(turn);
+    return result;
+}
+
+/* What another process's courier brings after it has begun is the upload's, too. */
 int run_upload(struct dock *dock, struct error *error)
 {
     struct cht *cht = open_server(dock, error);
-    struct moved moved = {0};
+    struct moved moved;
     int result;
 
     if (cht == NULL)
         return -1;
-    result = replay(dock, cht, &moved, error);
+    do {
+        result = replay_in_turn(dock, cht, &moved, error);
+    } while (result == 1 && moved.applied + moved.receipts > 0 && !is_stopped(dock));
+    if (result == 0)
+        log_info("store %s: another boda-dock replays it and does this work as well",
+                 dock->config->store);
     cht_free(cht);
-    return result;
+    return result < 0 ? -1 : 0;
 }
 
 /* ---- the cable ------------------------------------------------------------------------------ */
@@ -150,7 +192,7 @@ static void *cable_thread(void *context)
     struct cable *cable = context;
 
     cable->result = cable_run(&cable->options, &cable->error);
-    if (cable->result != 0 && !cable->options.once)
+    if (!cable->options.once)
         atomic_store(cable->dock_stop, true); /* without a cable there is nothing to wait for */
     return NULL;
 }
@@ -195,12 +237,38 @@ static int visit(struct dock *dock, struct cable *cable, struct error *error)
         return 0;
     if (gave_up && !atomic_load(&cable->met))
         return error_set(error, ERROR_TEMPORARY,
-                         "cable %s: no courier was there for %d s; plug one "
+                         "cable %s: no courier was there that can be used, for %d s; plug one "
                          "in and try again",
                          cable->options.address, COURIER_WAIT_MS / 1000);
     if (error != NULL)
         *error = cable->error;
     return -1;
+}
+
+/* Replay, behind another process that is at it: the courier waits for that one's work, too. */
+static int replay_after_others(struct dock *dock, struct cht *cht, struct moved *moved,
+                               struct error *error)
+{
+    int64_t wait_ms = (int64_t)dock->config->patience_s * 1000, until_ms, before, after;
+    bool waited = false;
+    int result;
+
+    until_ms = clock_ms() + (wait_ms > TURN_WAIT_MS ? wait_ms : TURN_WAIT_MS);
+    if (store_version(dock->store, &before, error) != 0)
+        return -1;
+    while ((result = replay_in_turn(dock, cht, moved, error)) == 0) {
+        if (is_stopped(dock) || clock_ms() >= until_ms)
+            return error_set(error, ERROR_TEMPORARY,
+                             "store %s: another boda-dock still replays it; what it applies is "
+                             "confirmed at the courier's next visit",
+                             dock->config->store);
+        waited = true;
+        wait_a_poll(dock);
+    }
+    if (result < 0 || store_version(dock->store, &after, error) != 0)
+        return -1;
+    moved->others = waited && after != before;
+    return 0;
 }
 
 int run_once(struct dock *dock, const char *address, struct error *error)
@@ -220,8 +288,9 @@ int run_once(struct dock *dock, const char *address, struct error *error)
         if (is_stopped(dock))
             break;
         /* What came before a cut is there to be replayed. */
-        replayed = replay(dock, cht, &moved, &replay_error);
-    } while (visited == 0 && !is_stopped(dock) && moved.applied + moved.receipts > 0);
+        replayed = replay_after_others(dock, cht, &moved, &replay_error);
+    } while (visited == 0 && !is_stopped(dock) &&
+             (moved.applied + moved.receipts > 0 || moved.others));
     cht_free(cht);
     if (replayed == 0)
         return visited;
@@ -237,14 +306,10 @@ int run_once(struct dock *dock, const char *address, struct error *error)
 /* Wait until the store is not at VERSION any more, until UNTIL_MS (0: no bound), or for an end. */
 static int wait_for_news(struct dock *dock, int64_t version, int64_t until_ms, struct error *error)
 {
-    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L / 5};
-    int64_t now = version, poll_ms = clock_ms() + POLL_MS;
+    int64_t now = version;
 
     while (!is_stopped(dock)) {
-        (void)nanosleep(&pause, NULL); /* a signal cuts it short */
-        if (clock_ms() < poll_ms)
-            continue;
-        poll_ms = clock_ms() + POLL_MS;
+        wait_a_poll(dock);
         if (store_version(dock->store, &now, error) != 0)
             return -1;
         if (now != version || (until_ms > 0 && clock_ms() >= until_ms))
@@ -253,19 +318,35 @@ static int wait_for_news(struct dock *dock, int64_t version, int64_t until_ms, s
     return 0;
 }
 
+static void tell_others(const struct dock *dock, bool *told)
+{
+    if (!*told)
+        log_info("store %s: another boda-dock replays it; this one looks after its courier, and "
+                 "replays when the other has ended",
+                 dock->config->store);
+    *told = true;
+}
+
 static int replay_loop(struct dock *dock, struct cht *cht, struct error *error)
 {
     char said[ERROR_TEXT_BYTES] = "";
     struct moved moved;
     int64_t version, until_ms;
+    bool told = false;
+    int result;
 
     while (!is_stopped(dock)) {
-        memset(&moved, 0, sizeof moved);
         until_ms = 0;
         /* Taken before the replay, so that what comes meanwhile is not missed. */
         if (store_version(dock->store, &version, error) != 0)
             return -1;
-        if (replay(dock, cht, &moved, error) == 0) {
+        result = replay_in_turn(dock, cht, &moved, error);
+        if (result == 0) {
+            tell_others(dock, &told);
+            wait_a_poll(dock);
+            continue;
+        }
+        if (result == 1) {
             said[0] = '\0';
         } else if (error->kind == ERROR_CORRUPT) {
             return -1;

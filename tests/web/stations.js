@@ -121,6 +121,12 @@ class Dock extends Station {
         fs.writeFileSync(this.config, lines.join('\n') + '\n');
     }
 
+    // Another process of this dock: the same store, but a cable (and log) of its own.
+    beside(name) {
+        const cable = path.join(this.world.dir, `${name}.sock`);
+        return Object.assign(Object.create(Dock.prototype), this, { name, cable, program: null });
+    }
+
     command(...args) {
         return this.spawn('boda-dock', ['--config', this.config, '--passphrase-file', this.world.passphrase, ...args]);
     }
