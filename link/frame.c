@@ -4,6 +4,21 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/log.h"
+
+static const char *name_of(uint8_t type)
+{
+    static const char *const names[] = {
+        [FRAME_HELLO] = "HELLO",     [FRAME_OFFER] = "OFFER",     [FRAME_WANT] = "WANT",
+        [FRAME_DATA] = "DATA",       [FRAME_STORED] = "STORED",   [FRAME_PULL] = "PULL",
+        [FRAME_APPLIED] = "APPLIED", [FRAME_FREED] = "FREED",     [FRAME_PING] = "PING",
+        [FRAME_PONG] = "PONG",       [FRAME_REVOKED] = "REVOKED", [FRAME_BYE] = "BYE",
+        [FRAME_ERROR] = "ERROR",
+    };
+
+    return type < sizeof names / sizeof names[0] && names[type] != NULL ? names[type] : "unknown";
+}
+
 int frame_decode(const unsigned char *bytes, size_t size, struct frame *frame, size_t *used,
                  struct error *error)
 {
@@ -24,6 +39,7 @@ int frame_decode(const unsigned char *bytes, size_t size, struct frame *frame, s
     frame->payload = bytes + FRAME_HEADER_BYTES;
     frame->size = length;
     *used = FRAME_HEADER_BYTES + length;
+    log_debug("frame: %s comes, %zu bytes", name_of(frame->type), length);
     return 1;
 }
 
@@ -35,6 +51,7 @@ static void put_header(unsigned char *header, uint8_t type, uint8_t flags, size_
     header[3] = (unsigned char)(size >> 16);
     header[4] = (unsigned char)(size >> 8);
     header[5] = (unsigned char)size;
+    log_debug("frame: %s goes, %zu bytes", name_of(type), size);
 }
 
 unsigned char *frame_reserve(struct buffer *out, size_t size, struct error *error)

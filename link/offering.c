@@ -319,6 +319,8 @@ int offering_stored(struct offering *offering, const struct frame *frame, struct
         item->verdict = answers[i].verdict;
         if (item->verdict == VERDICT_STORED) {
             offering->options.counts->sent_batches++;
+            hex_encode(item->id, BATCH_ID_BYTES, text);
+            log_debug("batch %s: is stored at the other side", text);
         } else if (item->verdict == VERDICT_FULL) {
             settle_full(offering, item);
         } else {

@@ -182,6 +182,7 @@ static void *write_away(void *context)
     const struct group_place there = place(writing, writing->another);
     const struct group *group = writing->leaving;
 
+    log_debug("exchange: %zu batches are written", group_pieces(group));
     writing->result = group_write(group, &there, writing->page, 0, group_pieces(group),
                                   writing->limit, &writing->reached, &writing->fault);
     atomic_store(&writing->finished, true);
@@ -233,7 +234,10 @@ static void prepare(struct writing *writing)
 static int commit_filling(struct writing *writing, struct error *error)
 {
     const struct group *group = writing->filling;
-    int result = write_pieces(writing, group, 0, group_pieces(group), error);
+    int result;
+
+    log_debug("exchange: %zu batches are written", group_pieces(group));
+    result = write_pieces(writing, group, 0, group_pieces(group), error);
 
     return settle(writing, writing->filling, result, error);
 }
