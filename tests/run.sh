@@ -8,6 +8,7 @@
 #   fuzz/NAME                tests/fuzz/NAME_fuzz.c replayed over tests/fuzz/corpus/NAME
 #   scenario/NAME            tests/scenario/NAME.sh or .js with the gcc programs: exit 0 is a pass
 #   scenario-san/NAME        the same with the sanitizers' programs, for the files that tests/scenario/sanitized.txt names
+#   vm/NAME                  tests/vm/NAME_test.sh or .js inside a test machine (tests/vm/run), with the gcc programs
 #
 # Environment: T=word runs only tests whose name has it (a shell pattern), JOBS=2 how many at a time, LIBS=... only these
 # libraries are linked into unit tests. A test gets BIN and SAN_BIN (the programs), WORK (a fresh folder, taken away
@@ -16,6 +17,8 @@
 #   timeout SECONDS    its bound, instead of the usual one
 #   no valgrind: WHY   unit tests only
 #   needs FLAVOUR      lint steps only: built first
+#   machine OPTIONS    vm only: what tests/vm/run is to be told; BIN and SEED are always passed on
+#   outside            vm only: run here, because it starts machines itself
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -100,6 +103,19 @@ find_scenarios() {
         add "scenario/$name" "$file" 180 "$flavours" "$file"
         ! grep -qxF "$(basename "$file")" tests/scenario/sanitized.txt 2>/dev/null ||
             add "scenario-san/$name" "$file" 360 san "BIN=\$SAN_BIN $file"
+    done
+}
+
+find_vm() {
+    local file name options run
+    # The bound is this runner's; the machine's own, is out of the way.
+    for file in tests/vm/*_test.sh tests/vm/*_test.js; do
+        [[ -f $file ]] || continue
+        name=$(basename "$file")
+        options=$(sed -nE 's@^(#|//) *machine +(-.*)$@\2@p' "$file" | head -n 1)
+        run="tests/vm/run --timeout 3600 --env BIN --env SEED $options -- $file"
+        ! grep -qE '^(#|//) *outside$' "$file" || run=$file
+        add "vm/${name%_test.*}" "$file" 300 gcc "$run"
     done
 }
 
@@ -210,6 +226,7 @@ main() {
     find_scenarios
     find_unit
     find_fuzz
+    find_vm
     add_builds
     run_all
     passed=$(grep -c '^ok ' "$results")

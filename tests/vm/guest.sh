@@ -4,6 +4,7 @@
 set -u
 # shellcheck source=/dev/null
 . /run/machine/settings
+: "${top:?}" "${init:?}" "${ports:?}" "${super_speed:?}" "${end_mark:?}"
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 # The host's settings would differ from machine to machine.
@@ -17,7 +18,6 @@ forget_host() {
     cd /
 }
 
-# shellcheck disable=SC2154 # the settings
 load_usb() {
     modprobe -a configfs usbcore
     mount -t configfs configfs /sys/kernel/config
@@ -75,7 +75,6 @@ run_command() {
     exec 3> >(exec cat >"$port")
     /bin/sh /run/machine/command </dev/null >&3 2>&3 3>&- || status=$?
     sync
-    # shellcheck disable=SC2154
     printf '\036%s %d\n' "$end_mark" "$status" >&3
     exec sleep infinity
 }
