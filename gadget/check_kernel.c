@@ -32,7 +32,7 @@ static bool find_line(const struct buffer *list, const char *module, char *path,
         stop = start + strcspn(start, ":\n");
         at += strlen(file);
         /* Behind the colon stands what the line's module needs. */
-        if (at > stop || (at < stop && *at != '.') || (size_t)(stop - start) >= size)
+        if (at > stop || (size_t)(stop - start) >= size)
             continue;
         (void)snprintf(path, size, "%.*s", (int)(stop - start), start);
         return true;

@@ -33,8 +33,6 @@ static void enter_section(struct reading *reading, const char *line)
     if (strcmp(name, "all") == 0) {
         reading->model_fits = true;
         reading->condition_holds = true;
-    } else if (strcmp(name, "none") == 0) {
-        reading->model_fits = false;
     } else if (is_model(name)) {
         reading->model_fits = false;
         for (const char *const *filter = reading->filters; *filter != NULL; filter++)
