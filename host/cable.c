@@ -6,18 +6,23 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "host/usb.h"
+#include "host/usb_address.h"
 #include "link/socket.h"
 
 #define FIRST_PAUSE_MS 100
 #define LAST_PAUSE_MS 2000
+#define SAID 4 /* faults in turn, of as many couriers that are plugged in at a time */
 
 /* One cable_run. */
 struct cable {
     const struct cable_options *options;
     struct store *store;
     struct trust *trust;
-    char said
-        [ERROR_TEXT_BYTES]; /* the fault of the last visit, so that it is logged once in a row */
+    struct usb *usb;                   /* NULL: a Unix socket */
+    bool met;                          /* a session came about */
+    char said[SAID][ERROR_TEXT_BYTES]; /* the last faults, so that each is logged once in a row */
+    unsigned said_next;
 
     /* of the present visit */
     char courier[STORE_NAME_BYTES]; /* "" until the handshake is done */
@@ -35,7 +40,8 @@ static void on_peer(const struct station *peer, void *context)
     struct cable *cable = context;
 
     (void)snprintf(cable->courier, sizeof cable->courier, "%s", peer->name);
-    cable->said[0] = '\0';
+    cable->met = true;
+    memset(cable->said, 0, sizeof cable->said);
     log_info("courier %s: connected", cable->courier);
 }
 
@@ -108,7 +114,6 @@ static int visit(struct cable *cable, struct link *link, struct error *error)
     };
     int result;
 
-    cable->courier[0] = '\0';
     cable->idle_told = false;
     memset(&cable->counts, 0, sizeof cable->counts);
     result = visit_run(link, &visit_options, NULL, error);
@@ -122,32 +127,73 @@ static void tell_fault(struct cable *cable, const struct error *fault)
 {
     if (fault->kind == ERROR_CLOSED && cable->courier[0] != '\0')
         return;
-    if (strcmp(fault->text, cable->said) == 0)
-        return;
-    memcpy(cable->said, fault->text, sizeof cable->said);
+    for (unsigned i = 0; i < SAID; i++) {
+        if (strcmp(fault->text, cable->said[i]) == 0)
+            return;
+    }
+    memcpy(cable->said[cable->said_next], fault->text, sizeof cable->said[0]);
+    cable->said_next = (cable->said_next + 1) % SAID;
     log_warning("%s", fault->text);
 }
 
-static void wait_a_little(int ms)
+/* Wait at most MS, or until a courier may have been plugged in: then true. */
+static bool wait_a_little(struct cable *cable, int ms)
 {
-    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    static const struct timespec pause = {.tv_nsec = FIRST_PAUSE_MS * 1000000L};
 
-    (void)nanosleep(&pause, NULL); /* a signal may cut it short */
+    if (cable->usb != NULL)
+        return usb_wait(cable->usb, ms);
+    for (int waited = 0; waited < ms && !stopped(cable); waited += FIRST_PAUSE_MS)
+        (void)nanosleep(&pause, NULL); /* a signal may cut it short */
+    return false;
+}
+
+/* A courier's link; NULL with *NOBODY when trying again is all that can be done, *FATAL when that will
+ * not mend it. */
+static struct link *connect_to(struct cable *cable, bool *nobody, bool *fatal, struct error *error)
+{
+    struct link *link;
+
+    *nobody = *fatal = false;
+    if (cable->usb == NULL) {
+        link = socket_connect(cable->options->address, error);
+        if (link == NULL) {
+            *nobody = error->kind == ERROR_TEMPORARY;
+            *fatal = !*nobody;
+        }
+        return link;
+    }
+    link = usb_connect(cable->usb, error);
+    if (link == NULL) {
+        *nobody = error->kind == ERROR_CLOSED || error->kind == ERROR_TEMPORARY;
+        if (error->kind == ERROR_TEMPORARY)
+            tell_fault(cable, error); /* one is there, but cannot be used now */
+    }
+    return link;
 }
 
 /* One attempt: 1 a visit took place, 0 nobody was there, -1 as visit_run; *FATAL when trying again
  * will not mend it. */
 static int attempt(struct cable *cable, bool *fatal, struct error *error)
 {
-    struct link *link = socket_connect(cable->options->address, error);
+    struct link *link;
+    bool nobody;
 
-    *fatal = false;
+    cable->courier[0] = '\0';
+    link = connect_to(cable, &nobody, fatal, error);
     if (link != NULL)
         return visit(cable, link, error) == 0 ? 1 : -1;
-    if (error->kind == ERROR_TEMPORARY)
+    return nobody ? 0 : -1;
+}
+
+/* The one device that was asked for is no more. */
+static int end_of_device(const struct cable *cable, struct error *error)
+{
+    if (cable->met)
         return 0;
-    *fatal = true;
-    return -1;
+    return error_set(error, ERROR_TEMPORARY,
+                     "cable %s: the courier has gone before it could be visited; plug it in again",
+                     cable->options->address);
 }
 
 static int visit_again_and_again(struct cable *cable, struct error *error)
@@ -160,15 +206,17 @@ static int visit_again_and_again(struct cable *cable, struct error *error)
 
         if (fatal)
             return -1;
+        if (cable->usb != NULL && usb_gone(cable->usb))
+            return end_of_device(cable, error);
         if (cable->options->once && result != 0)
             return result > 0 ? 0 : -1;
         if (result < 0)
             tell_fault(cable, error);
         if (result > 0 || (result < 0 && cable->courier[0] != '\0'))
             pause_ms = FIRST_PAUSE_MS;
-        for (int waited = 0; waited < pause_ms && !stopped(cable); waited += FIRST_PAUSE_MS)
-            wait_a_little(FIRST_PAUSE_MS);
-        if (result <= 0)
+        if (wait_a_little(cable, pause_ms))
+            pause_ms = FIRST_PAUSE_MS;
+        else if (result <= 0)
             pause_ms = pause_ms * 2 > LAST_PAUSE_MS ? LAST_PAUSE_MS : pause_ms * 2;
     }
     return cable->options->once
@@ -176,20 +224,35 @@ static int visit_again_and_again(struct cable *cable, struct error *error)
                : 0;
 }
 
+static int open_cable(struct cable *cable, struct error *error)
+{
+    const struct cable_options *options = cable->options;
+
+    if (usb_address_is(options->address)) {
+        cable->usb = usb_open(options->address, options->stop, error);
+        if (cable->usb == NULL)
+            return -1;
+    }
+    cable->store = store_open(options->store, error);
+    if (cable->store == NULL)
+        return -1;
+    cable->trust = trust_open(options->identity, cable->store, error);
+    return cable->trust != NULL ? 0 : -1;
+}
+
 int cable_run(const struct cable_options *options, struct error *error)
 {
     struct cable cable = {.options = options};
     struct error own;
-    int result = -1;
+    int result;
 
     if (error == NULL)
         error = &own;
-    cable.store = store_open(options->store, error);
-    if (cable.store != NULL)
-        cable.trust = trust_open(options->identity, cable.store, error);
-    if (cable.trust != NULL)
+    result = open_cable(&cable, error);
+    if (result == 0)
         result = visit_again_and_again(&cable, error);
     trust_free(cable.trust);
     store_close(cable.store);
+    usb_close(cable.usb);
     return result;
 }

@@ -6,6 +6,7 @@
 #ifndef BODA_HOST_USB_H
 #define BODA_HOST_USB_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "link/link.h"
@@ -14,23 +15,28 @@ struct usb;
 
 /* ADDRESS: "usb" any courier, the next one that can be used; "usb:BUS:DEV" this device (decimal, leading
  * zeros allowed); "usb-fd:N" the open device node N (as Android's UsbManager gives one out; it is not
- * closed here).  NULL with ERROR_USAGE for another form. */
-struct usb *usb_open(const char *address, struct error *error);
+ * closed here).  *STOP (may be NULL): when true, nothing is waited for any more.  NULL with ERROR_USAGE
+ * for another form, and for an N that is no device node. */
+struct usb *usb_open(const char *address, const atomic_bool *stop, struct error *error);
 
 /* The link made of it is closed before.  NULL is harmless. */
 void usb_close(struct usb *usb);
 
-/* Wait at most TIMEOUT_MS for a courier (plugged ones are found by hotplug, at once), claim its interface
- * and begin a session with RESET.  A link, or NULL:
- *   ERROR_TEMPORARY  none is there, another program has it (which one is said), it went away while it
- *                    was opened, or it does not answer; with the device in the words, unless none is
- *                    there
+/* Try each courier that is plugged in now, once: claim its interface and begin a session with RESET,
+ * which takes 3 s at most.  A link, or NULL with words about the device, unless none is there:
+ *   ERROR_CLOSED     none is there, or it went away while it was opened
+ *   ERROR_TEMPORARY  another program has it (which one is said), or it does not answer
  *   ERROR_REFUSED    permission denied (the rule that is missing is said)
  *   ERROR_CORRUPT    its descriptors are not a courier's (with "usb:BUS:DEV" and "usb-fd:N" only)
- * With several couriers, one that cannot be used does not stand in the way of the others. */
-struct link *usb_connect(struct usb *usb, int timeout_ms, struct error *error);
+ * With "usb", the one behind the last one tried is the first: none that cannot be used, now or in what
+ * came after this, stands in the way of the others.  The link before this one is closed before. */
+struct link *usb_connect(struct usb *usb, struct error *error);
+
+/* Wait at most TIMEOUT_MS until something was plugged in or out since the last usb_connect: then true,
+ * at once. */
+bool usb_wait(struct usb *usb, int timeout_ms);
 
 /* True when the device of "usb:BUS:DEV" or "usb-fd:N" has gone for good. */
-bool usb_gone(struct usb *usb);
+bool usb_gone(const struct usb *usb);
 
 #endif

@@ -13,14 +13,18 @@
 #include "host/dock/aside.h"
 #include "host/dock/refused.h"
 #include "host/dock/run.h"
+#include "host/usb_address.h"
 
 #define VERSION "0.1"
+#define ADDRESS_BYTES 32
 
 static const char usage_text[] =
     "usage: boda-dock --config FILE COMMAND [OPTION...]\n"
     "\n"
-    "  run --connect unix:PATH [--once]      visit couriers and replay what they bring; with --once\n"
-    "                                        until nothing moves\n"
+    "  run --usb any|BUS:DEV [--once]        visit couriers at the USB ports, or one device until it\n"
+    "                                        has gone, and replay what they bring; with --once until\n"
+    "                                        nothing moves\n"
+    "  run --connect unix:PATH [--once]      the same over a Unix socket\n"
     "  upload                                replay what the store holds, without a courier\n"
     "  refused list                          documents that the server would not take\n"
     "  refused retry|dismiss NUMBER...|--all try them again, or let them go\n"
@@ -41,8 +45,8 @@ static const char usage_text[] =
 static atomic_bool stop;
 
 struct arguments {
-    const char *config, *passphrase_file, *connect;
-    bool once, all, yes, usb;
+    const char *config, *passphrase_file, *connect, *usb;
+    bool once, all, yes;
     char *const *words; /* behind the command */
     int words_count;
 };
@@ -62,18 +66,43 @@ static int set_signals(struct error *error)
     return 0;
 }
 
+/* The cable as cable_options want it: TEXT has ADDRESS_BYTES for one that is made here. */
+static const char *cable_address(const struct arguments *arguments, char *text, struct error *error)
+{
+    struct usb_address parsed;
+
+    if ((arguments->connect == NULL) == (arguments->usb == NULL)) {
+        (void)error_set(
+            error, ERROR_USAGE,
+            "run: needs --usb any, --usb BUS:DEV or --connect unix:PATH, and one alone");
+        return NULL;
+    }
+    if (arguments->connect != NULL) {
+        if (strncmp(arguments->connect, "unix:", 5) == 0)
+            return arguments->connect;
+        (void)error_set(error, ERROR_USAGE, "--connect %s: must be unix:PATH", arguments->connect);
+        return NULL;
+    }
+    if (strcmp(arguments->usb, "any") == 0)
+        return "usb";
+    if (snprintf(text, ADDRESS_BYTES, "usb:%s", arguments->usb) >= ADDRESS_BYTES) {
+        (void)error_set(error, ERROR_USAGE, "--usb %s: must be any or BUS:DEV", arguments->usb);
+        return NULL;
+    }
+    return usb_address_parse(text, &parsed, error) == 0 ? text : NULL;
+}
+
 static int run(struct dock *dock, const struct arguments *arguments, struct error *error)
 {
     int (*work)(struct dock *, const char *, struct error *) =
         arguments->once ? run_once : run_forever;
+    char text[ADDRESS_BYTES];
+    const char *address = cable_address(arguments, text, error);
 
-    if (arguments->usb)
-        return error_set(error, ERROR_USAGE, "--usb: not in this version; use --connect unix:PATH");
-    if (arguments->connect == NULL || strncmp(arguments->connect, "unix:", 5) != 0)
-        return error_set(error, ERROR_USAGE, "run: needs --connect unix:PATH");
-    if (dock_open(dock, arguments->config, arguments->passphrase_file, &stop, error) != 0)
+    if (address == NULL ||
+        dock_open(dock, arguments->config, arguments->passphrase_file, &stop, error) != 0)
         return -1;
-    return work(dock, arguments->connect, error);
+    return work(dock, address, error);
 }
 
 static int upload(struct dock *dock, const struct arguments *arguments, struct error *error)
@@ -136,7 +165,7 @@ static int take_option(struct arguments *arguments, int option, char *value, cha
         arguments->once = true;
         break;
     case 'u':
-        arguments->usb = true;
+        arguments->usb = value;
         break;
     case 'a':
         arguments->all = true;
@@ -206,7 +235,7 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments,
     }
     if (optind == argc)
         return error_set(error, ERROR_USAGE, "boda-dock: needs a command; see boda-dock --help");
-    if (arguments->config == NULL && !arguments->usb)
+    if (arguments->config == NULL)
         return error_set(error, ERROR_USAGE, "boda-dock: needs --config FILE");
     arguments->words = argv + optind + 1;
     arguments->words_count = argc - optind - 1;

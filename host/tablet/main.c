@@ -19,6 +19,7 @@
 #include "host/tablet/door.h"
 #include "host/tablet/httpd.h"
 #include "host/tablet/inbox.h"
+#include "host/usb_address.h"
 
 #define VERSION "0.1"
 #define ORIGINS_MOST 16
@@ -30,7 +31,9 @@ static const char usage_text[] =
     "  --identity FILE          the tablet's identity (boda enroll tablet)\n"
     "  --store DIR              where it keeps what it has taken\n"
     "  --http 127.0.0.1:5985    where the app's PouchDB replicates to; port 0: a free one\n"
-    "  --connect unix:PATH      the cable to a courier\n"
+    "  --usb[=BUS:DEV]          couriers at the USB ports; or only this device, until it has gone\n"
+    "  --usb-fd N               the courier that file descriptor N is the open device node of\n"
+    "  --connect unix:PATH      a courier's Unix socket, instead of a cable\n"
     "  --origin URL             a web page that may call, as https://host[:port]; up to 16 times\n"
     "  --quota MB               the most that the store takes\n"
     "  --passphrase-file FILE   the passphrase of the identity\n"
@@ -41,7 +44,8 @@ static const char usage_text[] =
     "Exit status: 0 done, 1 failed, 2 wrong usage, 75 something is not there, try again later.\n";
 
 struct arguments {
-    const char *identity, *store, *http, *connect, *passphrase_file;
+    const char *identity, *store, *http, *passphrase_file;
+    char *cable; /* an address, as cable_options; NULL: no cable */
     const char *origins[ORIGINS_MOST + 1];
     int origins_count;
     uint64_t quota_bytes;
@@ -96,6 +100,26 @@ static int take_origin(struct arguments *arguments, const char *value, struct er
     return 0;
 }
 
+/* The cable that OPTION names: its address is PREFIX and VALUE (may be NULL); no PREFIX: a socket. */
+static int take_cable(struct arguments *arguments, const char *option, const char *prefix,
+                      const char *value, struct error *error)
+{
+    struct usb_address parsed;
+
+    if (arguments->cable != NULL)
+        return error_set(error, ERROR_USAGE,
+                         "%s: give one of --usb, --usb-fd and --connect, and once", option);
+    if (asprintf(&arguments->cable, "%s%s", prefix, value == NULL ? "" : value) < 0) {
+        arguments->cable = NULL;
+        return error_set(error, ERROR_FAILED, "boda-tablet: no memory");
+    }
+    if (prefix[0] != '\0')
+        return usb_address_parse(arguments->cable, &parsed, error);
+    if (strncmp(arguments->cable, "unix:", 5) != 0)
+        return error_set(error, ERROR_USAGE, "--connect %s: must be unix:PATH", arguments->cable);
+    return 0;
+}
+
 static int take_option(struct arguments *arguments, int option, const char *value,
                        struct error *error)
 {
@@ -110,8 +134,11 @@ static int take_option(struct arguments *arguments, int option, const char *valu
         arguments->http = value;
         return 0;
     case 'c':
-        arguments->connect = value;
-        return 0;
+        return take_cable(arguments, "--connect", "", value, error);
+    case 'u':
+        return take_cable(arguments, "--usb", value == NULL ? "usb" : "usb:", value, error);
+    case 'n':
+        return take_cable(arguments, "--usb-fd", "usb-fd:", value, error);
     case 'p':
         arguments->passphrase_file = value;
         return 0;
@@ -127,8 +154,6 @@ static int take_option(struct arguments *arguments, int option, const char *valu
             return 0;
         return error_set(error, ERROR_USAGE,
                          "--log-level %s: must be error, warning, info or debug", value);
-    case 'u':
-        return error_set(error, ERROR_USAGE, "--usb: not in this version; use --connect unix:PATH");
     default:
         return error_set(error, ERROR_USAGE, "boda-tablet: wrong usage; see boda-tablet --help");
     }
@@ -143,7 +168,7 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments, st
         {"http", required_argument, NULL, 'a'},
         {"connect", required_argument, NULL, 'c'},
         {"usb", optional_argument, NULL, 'u'},
-        {"usb-fd", required_argument, NULL, 'u'},
+        {"usb-fd", required_argument, NULL, 'n'},
         {"passphrase-file", required_argument, NULL, 'p'},
         {"origin", required_argument, NULL, 'o'},
         {"quota", required_argument, NULL, 'q'},
@@ -168,8 +193,6 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments, st
                          argv[optind]);
     if (arguments->identity == NULL || (arguments->store == NULL && !arguments->show_secret))
         return error_set(error, ERROR_USAGE, "boda-tablet: needs --identity FILE and --store DIR");
-    if (arguments->connect != NULL && strncmp(arguments->connect, "unix:", 5) != 0)
-        return error_set(error, ERROR_USAGE, "--connect %s: must be unix:PATH", arguments->connect);
     return 0;
 }
 
@@ -246,7 +269,7 @@ static int work_cable(struct worker *worker, struct error *error)
 {
     struct tablet *tablet = worker->context;
     const struct cable_options options = {
-        .address = tablet->arguments->connect,
+        .address = tablet->arguments->cable,
         .store = &tablet->store,
         .identity = tablet->identity,
         .own_mail = identity_name(tablet->identity),
@@ -296,7 +319,7 @@ static int run_threads(struct tablet *tablet, const sigset_t *signals, struct er
     struct worker cable = {.work = work_cable, .context = tablet};
     int result = start(&http, error), got;
 
-    if (result == 0 && tablet->arguments->connect != NULL)
+    if (result == 0 && tablet->arguments->cable != NULL)
         result = start(&cable, error);
     if (result == 0) {
         (void)sigwait(signals, &got);
@@ -352,6 +375,7 @@ int main(int argc, char **argv)
         if (result == 0)
             result = run(&arguments, &signals, &error);
     }
+    free(arguments.cable);
     if (result >= 0)
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     log_error("%s", error.text);

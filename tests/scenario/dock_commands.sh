@@ -44,9 +44,11 @@ expect 2 'needs --config' upload
 expect 2 'is not a command' "${dock[@]}" download
 expect 2 'takes not all' "${dock[@]}" upload --once
 expect 2 'takes not all' "${dock[@]}" upload all
-expect 2 'needs --connect' "${dock[@]}" run
-expect 2 'needs --connect' "${dock[@]}" run --connect tcp:1
-expect 2 'not in this version' run --usb 1:2
+expect 2 'needs --usb' "${dock[@]}" run
+expect 2 'and one alone' "${dock[@]}" run --connect unix:none.sock --usb any
+expect 2 'must be unix:PATH' "${dock[@]}" run --connect tcp:1
+expect 2 'is not usb:BUS:DEV' "${dock[@]}" run --usb 1
+expect 2 'needs --config' run --usb 1:2
 expect 2 'boda-dock: wrong usage' "${dock[@]}" --log-level loud upload
 expect 1 'has no store yet' "${dock[@]}" refused list
 expect 1 'pass' --config dock.ini --passphrase-file wrong upload
@@ -62,6 +64,7 @@ expect 2 'say list' "${dock[@]}" refused forget
 expect 2 'add --yes' "${dock[@]}" aside drop 1
 expect 1 'there is no number 1' "${dock[@]}" aside drop 1 --yes
 expect 75 'no courier was there' "${dock[@]}" run --once --connect unix:none.sock
+expect 75 'has gone before it could be visited' "${dock[@]}" run --usb 255:127
 
 # SIGTERM ends a run that waits, with status 0.
 timeout -s TERM -k 10 2 "$BIN/boda-dock" "${dock[@]}" run --connect unix:none.sock >out 2>&1

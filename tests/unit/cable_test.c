@@ -267,6 +267,23 @@ static void test_bad_address_ends(void **state)
     assert_int_equal(f->error.kind, ERROR_USAGE);
 }
 
+/* One USB device that is not there, and was not: the end, for now.  Any courier is waited for. */
+static void test_usb_device_that_has_gone(void **state)
+{
+    struct fixture *f = *state;
+
+    f->options.address = "usb:255:127";
+    assert_int_equal(cable_run(&f->options, &f->error), -1);
+    assert_int_equal(f->error.kind, ERROR_TEMPORARY);
+    f->options.address = "usb:255";
+    assert_int_equal(cable_run(&f->options, &f->error), -1);
+    assert_int_equal(f->error.kind, ERROR_USAGE);
+    f->options.address = "usb";
+    start(f);
+    stop(f);
+    assert_int_equal(f->result, 0);
+}
+
 static void test_foreign_store_ends(void **state)
 {
     struct fixture *f = *state;
@@ -285,7 +302,7 @@ int main(void)
         TEST(test_once_hands_over),           TEST(test_one_courier_after_the_other),
         TEST(test_bad_couriers_are_survived), TEST(test_stops_while_nobody_is_there),
         TEST(test_stops_in_a_visit),          TEST(test_bad_address_ends),
-        TEST(test_foreign_store_ends),
+        TEST(test_foreign_store_ends),        TEST(test_usb_device_that_has_gone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
