@@ -32,6 +32,9 @@ const char *configfs_folder(const struct configfs *configfs);
  * another gadget holds it (it is named); try again in a second. */
 int configfs_bind(struct configfs *configfs, struct error *error);
 
+/* The UDC that it is bound to, as the last configfs_bind left it; "" if none. */
+const char *configfs_udc(const struct configfs *configfs);
+
 /* Unbind, unmount, remove all of it.  What cannot be removed is logged.  NULL is harmless. */
 void configfs_close(struct configfs *configfs);
 

@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "link/socket.h"
 
-#define WAIT_MS 100
+#define WAIT_MS 1000
 
 struct visit_state {
     const struct courier_options *options;
@@ -86,27 +85,33 @@ static void serve(const struct courier_options *options, struct link *link)
     lamp_show(options->lamp, result != 0 && error.kind != ERROR_CLOSED ? LAMP_FAULT : LAMP_OFF);
 }
 
+/* The next host served, if one comes within WAIT_MS. */
+static int turn(const struct courier_options *options, const sigset_t *usual, struct error *error)
+{
+    struct link *link = options->accept(options->accept_context, WAIT_MS, usual, error);
+    sigset_t blocked;
+
+    if (link == NULL)
+        return error->kind == ERROR_TEMPORARY ? 0 : -1;
+    pthread_sigmask(SIG_SETMASK, usual, &blocked);
+    serve(options, link);
+    pthread_sigmask(SIG_SETMASK, &blocked, NULL);
+    return 0;
+}
+
 int courier_run(const struct courier_options *options, struct error *error)
 {
-    const char *name = identity_name(options->identity);
-    int listener = socket_listen(options->listen, error);
+    sigset_t stopping, usual;
     int result = 0;
 
-    if (listener < 0)
-        return -1;
-    log_info("courier %s: listening at %s", name, options->listen);
-    while (!atomic_load(options->stop)) {
-        struct link *link = socket_accept(listener, WAIT_MS, error);
-
-        if (link != NULL) {
-            serve(options, link);
-        } else if (error->kind != ERROR_TEMPORARY) {
-            result = -1;
-            break;
-        }
-    }
-    socket_unlisten(listener, options->listen);
+    sigemptyset(&stopping);
+    sigaddset(&stopping, SIGTERM);
+    sigaddset(&stopping, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &stopping, &usual);
+    while (result == 0 && !atomic_load(options->stop))
+        result = turn(options, &usual, error);
+    pthread_sigmask(SIG_SETMASK, &usual, NULL);
     if (result == 0)
-        log_info("courier %s: stopped", name);
+        log_info("courier %s: stopped", identity_name(options->identity));
     return result;
 }

@@ -16,14 +16,15 @@ struct keeper_options {
     const char *udc;  /* as configfs_options */
     const char *user; /* whom the worker becomes; NULL: stays who it is */
     /* The worker's job, in the child.  Its result becomes the program's exit status (the function logs
-     * its own errors).  SIGTERM and SIGINT of the keeper are passed on to it. */
+     * its own errors).  SIGTERM, SIGINT and SIGHUP of the keeper come to it as SIGTERM, once; 15 s
+     * later it is killed. */
     int (*work)(struct keeper *keeper, void *context);
     void *context;
 };
 
 /* Fork.  In the parent: serve until the worker has ended, take the gadget down; the worker's exit
- * status (1 if a signal ended it), or -1 with ERROR_USAGE when USER does not exist, or ERROR_FAILED
- * (not root).  In the child it does not return. */
+ * status (1 if a signal ended it, 0 if it was the SIGTERM that was passed on), or -1 with ERROR_USAGE
+ * when USER does not exist, or ERROR_FAILED (not root).  In the child it does not return. */
 int keeper_run(const struct keeper_options *options, struct error *error);
 
 /* ---- the worker's questions; each waits at most 20 s for the keeper ---- */
@@ -34,5 +35,8 @@ int keeper_set_up(struct keeper *keeper, const char *name, char *folder, size_t 
 
 /* configfs_bind. */
 int keeper_bind(struct keeper *keeper, struct error *error);
+
+/* The UDC of the last keeper_bind, "" if it failed. */
+const char *keeper_udc(const struct keeper *keeper);
 
 #endif
