@@ -204,6 +204,15 @@ static int reset(struct usb *usb, const struct usb_fault_place *place,
     return 0;
 }
 
+static void log_session(const struct usb_fault_place *place, const struct usb_interface *interface)
+{
+    char name[USB_FAULT_NAME_BYTES];
+
+    usb_fault_name(place, name);
+    log_debug("%s: a session begins at interface %u, with packets of %u bytes", name,
+              interface->number, interface->packet_bytes);
+}
+
 /* A session with the courier behind HANDLE, which is closed in the end, whatever comes of it. */
 static struct link *begin(struct usb *usb, libusb_device_handle *handle,
                           const struct usb_fault_place *place,
@@ -231,8 +240,7 @@ static struct link *begin(struct usb *usb, libusb_device_handle *handle,
     if (link == NULL)
         end_session(usb);
     else
-        log_debug("usb:%03u:%03u: session of interface %u, packets of %u bytes", place->bus,
-                  place->device, interface->number, interface->packet_bytes);
+        log_session(place, interface);
     return link;
 }
 

@@ -286,8 +286,7 @@ static void *run_worker(void *context)
     struct worker *worker = context;
 
     worker->result = worker->work(worker, &worker->error);
-    if (worker->result != 0)
-        (void)kill(getpid(), SIGTERM); /* main then ends the other one, too */
+    (void)kill(getpid(), SIGTERM); /* main then ends the other one, too */
     return NULL;
 }
 
