@@ -26,6 +26,7 @@
     0x42 /* bRequest by which Windows asks for the descriptors below; any but ours */
 #define MAX_POWER_MA 500
 #define BUS_POWERED 0x80
+#define LEFT "was a killed courier's, removed"
 #define MAGIC 0x62656570 /* configfs, statfs(2) */
 
 struct configfs {
@@ -142,7 +143,7 @@ static void sweep(void)
         if (claim < 0 && error.kind == ERROR_TEMPORARY)
             continue;
         if (claim >= 0 && take_down(name, &error) == 0)
-            log_info("gadget %s: was a killed courier's, removed", entry->d_name);
+            log_info("gadget %s: " LEFT, entry->d_name);
         else
             log_warning("%s", error.text);
         if (claim >= 0)
@@ -261,12 +262,19 @@ static int make_serial(struct configfs *configfs, struct error *error)
 static int set_up(struct configfs *configfs, const struct configfs_options *options,
                   struct error *error)
 {
+    char path[PATH_BYTES];
+    bool left;
+
     if (prepare_kernel(error) != 0 || make_serial(configfs, error) != 0)
         return -1;
     sweep();
-    /* Its own leftovers are in the way; of the sweep its claim was held already. */
+    /* Its own leftovers, whose claim the sweep could not have: they are in the way. */
+    snprintf(path, sizeof path, VIEW_GADGETS "/%s", configfs->gadget);
+    left = is_there(path);
     if (take_down(configfs->name, error) != 0)
         return -1;
+    if (left)
+        log_info("gadget %s: " LEFT, configfs->gadget);
     if (make_gadget(configfs, error) == 0 && mount_functionfs(configfs, options, error) == 0)
         return 0;
     (void)take_down(configfs->name, NULL);

@@ -43,8 +43,8 @@ static struct identity *open_identity(const struct options *options, struct erro
     struct identity *identity;
     struct secret passphrase;
 
-    if (secret_obtain(&passphrase, options->passphrase_file,
-                      "Passphrase of the courier: ", error) != 0)
+    if (secret_obtain(&passphrase, options->passphrase_file, "Passphrase of the courier", error) !=
+        0)
         return NULL;
     identity = identity_open(options->identity, &passphrase, error);
     secret_cleanse(&passphrase);

@@ -31,14 +31,15 @@ int privilege_find(const char *name, struct privilege_user *user, struct error *
     return 0;
 }
 
-/* All that execve(2) could give: capabilities of files, of the bounding set, set-user-ID. */
+/* All that execve(2) could give: capabilities of files, set-user-ID.  An empty bounding set says it once
+ * more, where the service manager has left the right to empty it (CAP_SETPCAP). */
 static int bar_the_way_back(void)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return -1;
     for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0;
          capability++)
-        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 && errno != EPERM)
             return -1;
     return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 }
