@@ -3,12 +3,13 @@
 #   make                 build the programs into build/gcc/bin
 #   make setup           install what packages.txt and tests/web name; touches nothing when all is there
 #   make demo            set up, build, show a whole journey (DOCS= how many documents, SERVER= a real server's URL)
+#   make demo-usb        the same journey over a real USB stack, in a test machine
 #   make test            set up, then everything tests/run.sh finds (T=word: only tests whose name has it)
 #   make lint            the part of the tests that only reads the source
 #   make fuzz            fuzz every target for SECONDS_EACH=60 seconds (T=word: only those)
 #   make bench           measurements
 #   make test-fresh      RUN='make demo' in a fresh Debian root (root only): finds an install step that the host hides
-#   make install         programs and man pages below DESTDIR and PREFIX; uninstall takes them away
+#   make install         programs, units, rules, pages below DESTDIR and PREFIX; uninstall takes them away (docs/install.md)
 #   make build/gcc/tests/unit/foo_test LIBS='store base'      one unit test, without the rooms it does not need
 #
 # FLAVOUR= gcc (default), clang, san (ASan and UBSan), fuzz. V=1 shows whole commands. A new .c file in a room, in
@@ -17,6 +18,12 @@
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/boda
+# Where udev and systemd look, whatever PREFIX is.
+UDEVDIR ?= /usr/lib/udev/rules.d
+UNITDIR ?= /usr/lib/systemd/system
+SYSUSERSDIR ?= /usr/lib/sysusers.d
+TMPFILESDIR ?= /usr/lib/tmpfiles.d
 PKG_CONFIG ?= pkg-config
 FLAVOUR ?= gcc
 BUILD ?= build
@@ -56,7 +63,10 @@ MAINS = $(call objects,$(foreach p,$(PROGRAMS),$(call main,$p)))
 UNIT = $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*_test.c))
 FUZZ = $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/*_fuzz.c))
 BENCH = $(patsubst %.c,$(O)/%,$(wildcard tests/bench/*_bench.c))
-OBJECTS = $(foreach l,$(LIBS) support,$(call lib_objects,$l)) $(MAINS) $(addsuffix .o,$(UNIT) $(FUZZ) $(BENCH))
+# What tests in the machine start, and what they preload.
+PRELOAD = $(patsubst %.c,$(O)/%.so,$(wildcard tests/vm/*_preload.c))
+VM = $(patsubst %.c,$(O)/%,$(filter-out %_preload.c,$(wildcard tests/vm/*.c)))
+OBJECTS = $(foreach l,$(LIBS) support,$(call lib_objects,$l)) $(MAINS) $(addsuffix .o,$(UNIT) $(FUZZ) $(BENCH) $(VM))
 
 # ---- flags -------------------------------------------------------------------------------------------------------------
 WARNINGS = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wconversion -Wpointer-arith -Werror
@@ -95,7 +105,7 @@ else
 run = @printf '  %-5s %s\n' $1 $@; $2
 endif
 
-.PHONY: all programs unit benches fuzzers everything setup demo test test-fresh lint bench fuzz clean install uninstall \
+.PHONY: all programs unit benches fuzzers vm-tools everything setup demo demo-usb test test-fresh lint bench fuzz clean install uninstall \
         print-flags FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -106,7 +116,8 @@ programs: $(addprefix $(O)/bin/,$(PROGRAMS))
 unit: $(UNIT)
 fuzzers: $(FUZZ)
 benches: $(BENCH)
-everything: programs unit benches
+vm-tools: $(VM) $(PRELOAD)
+everything: programs unit benches vm-tools
 
 # The rules below add the prerequisites of each archive and program.
 $(O)/%.o: %.c $(O)/compile.flags
@@ -124,6 +135,13 @@ $(O)/tests/unit/%_test: $(O)/tests/unit/%_test.o $(call archives,support $(LIBS)
 	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS) $(PKG_TEST_LIBS))
 
 $(O)/tests/bench/%_bench: $(O)/tests/bench/%_bench.o $(call archives,$(LIBS))
+	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS))
+
+$(O)/tests/vm/%_preload.so: tests/vm/%_preload.c $(O)/compile.flags
+	@mkdir -p $(@D)
+	$(call run,LD,$(COMPILE) -fPIC -shared -o $@ $< -ldl)
+
+$(O)/tests/vm/%: $(O)/tests/vm/%.o $(call archives,$(LIBS))
 	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS))
 
 $(O)/tests/fuzz/%_fuzz: $(O)/tests/fuzz/%_fuzz.o $(call archives,$(LIBS))
@@ -155,6 +173,11 @@ demo: setup
 	@$(MAKE) --no-print-directory all
 	@DOCS='$(DOCS)' SERVER='$(SERVER)' BIN='$(abspath $(O)/bin)' tests/web/demo.sh
 
+# The same in a test machine with a real USB stack, started by udev and systemd.
+demo-usb: setup
+	@$(MAKE) --no-print-directory all
+	@DOCS='$(DOCS)' PLACE='$(PLACE)' USB=1 BIN='$(abspath $(O)/bin)' tests/web/demo-usb.sh
+
 test: setup
 	@T='$(T)' tests/run.sh
 
@@ -175,12 +198,32 @@ test-fresh:
 clean:
 	rm -rf $(BUILD)
 
+# ---- installation ------------------------------------------------------------------------------------------------------
+# SOURCE:PLACE for each file but the programs.
+INSTALLED = $(foreach f,$(wildcard docs/*.[158]),$f:$(MANDIR)/man$(subst .,,$(suffix $f))/$(notdir $f)) \
+            $(foreach f,$(wildcard docs/*.md) udev/dock.ini,$f:$(DOCDIR)/$(notdir $f)) \
+            $(foreach f,$(wildcard udev/*.rules),$f:$(UDEVDIR)/$(notdir $f)) \
+            $(foreach f,$(wildcard udev/*.service udev/*.timer),$f:$(UNITDIR)/$(notdir $f)) \
+            udev/sysusers.conf:$(SYSUSERSDIR)/boda.conf udev/tmpfiles.conf:$(TMPFILESDIR)/boda.conf
+place = $(DESTDIR)$(word 2,$(subst :, ,$1))
+
+# Below DESTDIR nothing is running that should know of it.
+tell_system = $(if $(DESTDIR),,udev/tell-system.sh $1)
+
+define install_file
+	install -D -m 0644 $(firstword $(subst :, ,$1)) '$(call place,$1)'
+
+endef
 install: all
-	install -d $(DESTDIR)$(BINDIR)
-	$(if $(PROGRAMS),install -m 0755 $(addprefix $(O)/bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR))
-	set -e; for page in $(wildcard docs/*.[158]); do \
-	    install -D -m 0644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	install -d '$(DESTDIR)$(BINDIR)'
+	install -m 0755 $(addprefix $(O)/bin/,$(PROGRAMS)) '$(DESTDIR)$(BINDIR)'
+	$(foreach i,$(INSTALLED),$(call install_file,$i))
+	sed -i -e 's|@BINDIR@|$(BINDIR)|g; s|@DOCDIR@|$(DOCDIR)|g' \
+	    $(foreach i,$(filter %.service %.timer,$(INSTALLED)),'$(call place,$i)')
+	$(call tell_system,installed $(SYSUSERSDIR)/boda.conf $(TMPFILESDIR)/boda.conf)
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS))
-	set -e; for page in $(wildcard docs/*.[158]); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	$(call tell_system,leaving)
+	rm -f $(foreach p,$(PROGRAMS),'$(DESTDIR)$(BINDIR)/$p') $(foreach i,$(INSTALLED),'$(call place,$i)')
+	[ ! -d '$(DESTDIR)$(DOCDIR)' ] || rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DOCDIR)'
+	$(call tell_system,gone)

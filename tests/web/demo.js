@@ -6,7 +6,9 @@
  * every document is compared. Called by demo.sh. The environment: BIN (build/gcc/bin), DOCS_COUNT (1000), DOCS=FILE (NDJSON in
  * _bulk_docs form instead of generated documents), PLACE (the place whose documents the user of a DOCS file may write; without it
  * the user is unfiltered), SERVER=URL (http://name:password@host:port/db instead of the test server), KIND=couchdb|cht (of SERVER),
- * COMPARE=URL (how an administrator reads SERVER's database), KEEP=1 (keep the folder).
+ * COMPARE=URL (how an administrator reads SERVER's database), KEEP=1 (keep the folder),
+ * USB=1 (in a test machine, tests/vm: the cable is a real USB stack's, the courier and the dock are installed and started by udev
+ * and systemd).
  */
 
 const fs = require('fs');
@@ -16,6 +18,7 @@ const PouchDB = require('pouchdb');
 const { compare } = require('./compare');
 const docs = require('./docs');
 const { World, secretFile, csv } = require('./stations');
+const { installed } = require('../vm/stations');
 
 const env = process.env;
 const say = (text) => console.log(`demo: ${text}`);
@@ -73,7 +76,8 @@ async function replicate(pouch, tablet) {
 
 async function demo(dir, count) {
     const limit_ms = 60000 + count * 50;
-    const world = await World.create({ dir, bin: path.resolve(env.BIN || path.join(__dirname, '../../build/gcc/bin')) });
+    const bin = path.resolve(env.BIN || path.join(__dirname, '../../build/gcc/bin'));
+    const world = await World.create({ dir, bin, classes: env.USB ? await installed(say) : {} });
     const unfiltered = env.DOCS && !env.PLACE;
     const server = env.SERVER ? await givenServer(world)
         : await world.server([{ user: 'chw1', place: env.PLACE, roles: unfiltered ? 'mm-online' : 'chw' }]);

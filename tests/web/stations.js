@@ -16,7 +16,7 @@ const fs = require('fs');
 const path = require('path');
 const { Program, run, waitFor } = require('./program');
 
-const START_MS = 15000;
+const START_MS = 60000;
 
 function secretFile(file, text) {
     fs.writeFileSync(file, text, { mode: 0o600 });
@@ -87,9 +87,13 @@ class Tablet extends Station {
     // Ready when PouchDB can talk to it. Started again, it keeps its port.
     async start(extra = []) {
         const program = this.spawn('boda-tablet', [...this.identityArgs(), '--http', `127.0.0.1:${this.port}`,
-            '--connect', `unix:${this.cable}`, ...extra]);
+            ...this.cableArgs(), ...extra]);
         [, this.port] = await program.waitLine(/http: listening on 127\.0\.0\.1:(\d+)/, START_MS);
         return this;
+    }
+
+    cableArgs() {
+        return ['--connect', `unix:${this.cable}`];
     }
 
     url(db = 'medic') {
@@ -177,10 +181,12 @@ class Server {
 }
 
 class World {
-    // dir must exist, be empty, and have a short name: a socket's path has at most 107 bytes.
-    static async create({ dir, bin, env }) {
+    // dir must exist, be empty, and have a short name: a socket's path has at most 107 bytes. classes: others than those above,
+    // for stations that meet in another way.
+    static async create({ dir, bin, env, classes = {} }) {
         const world = new World();
         Object.assign(world, { dir, bin, env, deployment: path.join(dir, 'deployment'), docks: 0 });
+        world.classes = { Tablet, Courier, Dock, ...classes };
         world.passphrase = secretFile(path.join(dir, 'deployment.pass'), 'deployment of a test\n');
         await world.boda(['init', world.deployment, '--name', 'demo', '--new-passphrase-file', world.passphrase]);
         return world;
@@ -191,7 +197,7 @@ class World {
     }
 
     async tablet(name, { user }) {
-        const tablet = new Tablet(this, name, user);
+        const tablet = new this.classes.Tablet(this, name, user);
         tablet.secret = (await tablet.enroll('tablet', ['--user', user])).secret;
         if (!tablet.secret) {
             throw new Error(`${name}: boda enroll tablet printed no line 'secret VALUE'`);
@@ -200,7 +206,7 @@ class World {
     }
 
     async courier(name) {
-        const courier = new Courier(this, name);
+        const courier = new this.classes.Courier(this, name);
         await courier.enroll('courier');
         return courier;
     }
@@ -213,7 +219,7 @@ class World {
     // server: a Server, or {url, kind, db, users or account, ca}. The first dock is the one that boda init made; a later one has
     // a copy of the deployment's folder with its own identity in it.
     async dock(name, server, couriers) {
-        const dock = new Dock(this, name);
+        const dock = new this.classes.Dock(this, name);
         let folder = this.deployment;
         if (this.docks++) {
             folder = path.join(this.dir, `${name}.deployment`);
@@ -228,4 +234,4 @@ class World {
     }
 }
 
-module.exports = { World, Server, secretFile, csv };
+module.exports = { World, Tablet, Courier, Dock, Server, secretFile, csv };
