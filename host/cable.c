@@ -112,13 +112,17 @@ static int visit(struct cable *cable, struct link *link, struct error *error)
                   .stop = on_stop,
                   .context = cable},
     };
+    struct exchange_counts counts;
     int result;
 
     cable->idle_told = false;
     memset(&cable->counts, 0, sizeof cable->counts);
-    result = visit_run(link, &visit_options, NULL, error);
+    result = visit_run(link, &visit_options, &counts, error);
     if (cable->courier[0] != '\0')
-        log_info("courier %s: gone", cable->courier);
+        log_info("courier %s: gone; %llu bytes out, %llu in", cable->courier,
+                 (unsigned long long)counts.sent_bytes, (unsigned long long)counts.taken_bytes);
+    else if (result != 0 && cable->usb != NULL)
+        (void)error_prefix(error, "%s", usb_name(cable->usb)); /* it has no other name yet */
     return result;
 }
 

@@ -40,10 +40,11 @@ struct usb {
     int64_t listed_ms; /* when the context read the list of devices */
     uint64_t present;  /* a mark of the couriers that were in it */
     bool changed, gone;
-    unsigned last;         /* the place that was tried last, as place_number, 0: none */
-    bool halted;           /* a session with ... */
-    unsigned halted_place; /* ... this one has ended by a halt of its endpoints */
-    struct usb_port *port; /* of the present session */
+    unsigned last;                   /* the place that was tried last, as place_number, 0: none */
+    char name[USB_FAULT_NAME_BYTES]; /* of that place */
+    bool halted;                     /* a session with ... */
+    unsigned halted_place;           /* ... this one has ended by a halt of its endpoints */
+    struct usb_port *port;           /* of the present session */
 };
 
 static bool stopped(const struct usb *usb)
@@ -209,7 +210,7 @@ static void log_session(const struct usb_fault_place *place, const struct usb_in
     char name[USB_FAULT_NAME_BYTES];
 
     usb_fault_name(place, name);
-    log_debug("%s: a session begins at interface %u, with packets of %u bytes", name,
+    log_debug("courier at %s: a session begins at interface %u, with packets of %u bytes", name,
               interface->number, interface->packet_bytes);
 }
 
@@ -252,6 +253,7 @@ static struct link *open_device(struct usb *usb, libusb_device *device,
     int code;
 
     usb->last = place_number(&place);
+    usb_fault_name(&place, usb->name);
     code = libusb_open(device, &handle);
     if (code != 0) {
         (void)usb_fault_set(error, &place, code, "cannot be opened");
@@ -267,9 +269,10 @@ static void no_courier(int result, const struct usb_fault_place *place, struct e
 
     usb_fault_name(place, name);
     if (result == 0)
-        (void)error_set(error, ERROR_CORRUPT, "%s: is no courier, or is not configured yet", name);
+        (void)error_set(error, ERROR_CORRUPT, "courier at %s: is none, or is not configured yet",
+                        name);
     else
-        (void)error_prefix(error, "%s", name);
+        (void)error_prefix(error, "courier at %s", name);
 }
 
 /* ---- the three kinds of addresses ---- */
@@ -377,6 +380,7 @@ static struct link *connect_fd(struct usb *usb, struct error *error)
     struct usb_interface interface;
     int code, result;
 
+    usb_fault_name(&place, usb->name);
     if (ask_node(place.fd) != 0 && errno == ENODEV) {
         usb->gone = true;
         error_set(error, ERROR_CLOSED, "courier at usb-fd:%d: has gone", place.fd);
@@ -438,6 +442,11 @@ bool usb_wait(struct usb *usb, int timeout_ms)
     changed = usb->changed;
     usb->changed = false;
     return changed;
+}
+
+const char *usb_name(const struct usb *usb)
+{
+    return usb->name;
 }
 
 bool usb_gone(const struct usb *usb)

@@ -32,6 +32,9 @@ void usb_close(struct usb *usb);
  * came after this, stands in the way of the others.  The link before this one is closed before. */
 struct link *usb_connect(struct usb *usb, struct error *error);
 
+/* The device of the last link, or the last one tried, as "usb:001:005": ahead of words about it. */
+const char *usb_name(const struct usb *usb);
+
 /* Wait at most TIMEOUT_MS until something was plugged in or out since the last usb_connect: then true,
  * at once. */
 bool usb_wait(struct usb *usb, int timeout_ms);

@@ -18,10 +18,9 @@
 void usb_fault_name(const struct usb_fault_place *place, char name[USB_FAULT_NAME_BYTES])
 {
     if (place->bus != 0)
-        (void)snprintf(name, USB_FAULT_NAME_BYTES, "courier at usb:%03u:%03u", place->bus,
-                       place->device);
+        (void)snprintf(name, USB_FAULT_NAME_BYTES, "usb:%03u:%03u", place->bus, place->device);
     else
-        (void)snprintf(name, USB_FAULT_NAME_BYTES, "courier at usb-fd:%d", place->fd);
+        (void)snprintf(name, USB_FAULT_NAME_BYTES, "usb-fd:%d", place->fd);
 }
 
 /* ---- who has it open ---- */
@@ -101,13 +100,13 @@ static int busy(struct error *error, const struct usb_fault_place *place, const 
     char path[64], holders[256];
 
     if (place->bus == 0)
-        return error_set(error, ERROR_TEMPORARY,
-                         "%s: another program has it; end that program, and it is tried again",
-                         name);
+        return error_set(
+            error, ERROR_TEMPORARY,
+            "courier at %s: another program has it; end that program, and it is tried again", name);
     (void)snprintf(path, sizeof path, "/dev/bus/usb/%03u/%03u", place->bus, place->device);
     usb_fault_holders(path, holders, sizeof holders);
-    return error_set(error, ERROR_TEMPORARY, "%s: %s has it; end that, and it is tried again", name,
-                     holders);
+    return error_set(error, ERROR_TEMPORARY,
+                     "courier at %s: %s has it; end that, and it is tried again", name, holders);
 }
 
 /* Where udev looks for rules, udev(7). */
@@ -127,14 +126,16 @@ static bool has_rules(void)
 static int denied(struct error *error, const char *name)
 {
     if (!has_rules())
-        return error_set(error, ERROR_REFUSED,
-                         "%s: permission denied, as the file /usr/lib/udev/rules.d/" RULES
-                         " is missing; install it, and plug the courier in again",
-                         name);
-    return error_set(error, ERROR_REFUSED,
-                     "%s: permission denied, as this user is neither at the screen of this machine "
-                     "nor in the group boda; add the user to the group, and log in again",
-                     name);
+        return error_set(
+            error, ERROR_REFUSED,
+            "courier at %s: permission denied, as the file /usr/lib/udev/rules.d/" RULES
+            " is missing; install it, and plug the courier in again",
+            name);
+    return error_set(
+        error, ERROR_REFUSED,
+        "courier at %s: permission denied, as this user is neither at the screen of this machine "
+        "nor in the group boda; add the user to the group, and log in again",
+        name);
 }
 
 int usb_fault_set(struct error *error, const struct usb_fault_place *place, int code,
@@ -146,18 +147,25 @@ int usb_fault_set(struct error *error, const struct usb_fault_place *place, int 
     switch (code) {
     case LIBUSB_ERROR_NO_DEVICE:
     case LIBUSB_ERROR_NOT_FOUND: /* no such interface any more: configured anew or not at all */
-        return error_set(error, ERROR_CLOSED, "%s: went away while it was opened", name);
+        return error_set(error, ERROR_CLOSED, "courier at %s: went away while it was opened", name);
     case LIBUSB_ERROR_BUSY:
         return busy(error, place, name);
     case LIBUSB_ERROR_ACCESS:
         return denied(error, name);
     case LIBUSB_ERROR_NO_MEM:
+        return error_set(
+            error, ERROR_TEMPORARY,
+            "courier at %s: no memory for transfers; other programs may have taken what "
+            "/sys/module/usbcore/parameters/usbfs_memory_mb allows",
+            name);
+    case LIBUSB_ERROR_PIPE: /* the answer to a request that is not known */
         return error_set(error, ERROR_TEMPORARY,
-                         "%s: no memory for transfers; other programs may have taken what "
-                         "/sys/module/usbcore/parameters/usbfs_memory_mb allows",
-                         name);
+                         "courier at %s: %s: it does not know the request; unplug it, unless it is "
+                         "no courier (a phone with USB debugging looks like one)",
+                         name, what);
     default:
-        return error_set(error, ERROR_TEMPORARY, "%s: %s: %s; unplug it and plug it in again", name,
-                         what, libusb_strerror(code));
+        return error_set(error, ERROR_TEMPORARY,
+                         "courier at %s: %s: %s; unplug it and plug it in again", name, what,
+                         libusb_strerror(code));
     }
 }

@@ -13,9 +13,9 @@ struct usb_fault_place {
     int fd;
 };
 
-#define USB_FAULT_NAME_BYTES 48
+#define USB_FAULT_NAME_BYTES 24
 
-/* "courier at usb:001:005". */
+/* "usb:001:005", "usb-fd:3". */
 void usb_fault_name(const struct usb_fault_place *place, char name[USB_FAULT_NAME_BYTES]);
 
 /* What libusb's CODE means, when WHAT ("its interface cannot be claimed") has failed; returns -1:
