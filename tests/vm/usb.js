@@ -52,16 +52,24 @@ function disable(port, value) {
 const plug = (port = 0) => disable(port, '0');
 const unplug = (port = 0) => disable(port, '1');
 
+// The driver's name, or '' without one.
+function driverOf(folder) {
+    try {
+        return path.basename(fs.readlinkSync(path.join(folder, 'driver')));
+    } catch (e) {
+        return '';
+    }
+}
+
 function interfaces(name) {
     return list(`${DEVICES}/${name}`).filter((entry) => entry.startsWith(`${name}:`)).map((entry) => {
         const folder = path.join(DEVICES, name, entry);
-        const driver = path.join(folder, 'driver');
         return {
             number: parseInt(read(folder, 'bInterfaceNumber'), 16),
             class: read(folder, 'bInterfaceClass'),
             subclass: read(folder, 'bInterfaceSubClass'),
             protocol: read(folder, 'bInterfaceProtocol'),
-            driver: fs.existsSync(driver) ? path.basename(fs.realpathSync(driver)) : '',
+            driver: driverOf(folder),
         };
     });
 }
