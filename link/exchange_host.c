@@ -21,7 +21,7 @@ struct host {
     enum step step;
     bool hello_said, again;
     uint64_t moved_before; /* what `moved` was when the round began */
-    int64_t version;       /* of our store, when idle began */
+    int64_t version;       /* of our store, when the round or idle began */
     int64_t ping_ms;       /* when the last PING went out */
     bool ping;             /* one is due at once */
     size_t ids_count;
@@ -63,12 +63,14 @@ static int greeted(struct exchange *exchange, struct error *error)
 
     host->step = CONFIRM;
     host->moved_before = moved(exchange);
+    if (store_version(exchange->options.store, &host->version, error) != 0)
+        return -1;
     return exchange_give_list(exchange, error);
 }
 
 /* ---- the steps of a round ---- */
 
-static int begin_round(struct exchange *exchange)
+static int begin_round(struct exchange *exchange, struct error *error)
 {
     struct host *host = exchange->state;
 
@@ -76,7 +78,7 @@ static int begin_round(struct exchange *exchange)
     host->moved_before = moved(exchange);
     host->step = CONFIRM;
     exchange->phase = EXCHANGE_BUSY;
-    return 0;
+    return store_version(exchange->options.store, &host->version, error);
 }
 
 static int confirm(struct exchange *exchange, struct error *error)
@@ -106,11 +108,13 @@ static int pull(struct exchange *exchange, struct error *error)
     return message_pull(&exchange->out, &cursor, error);
 }
 
-/* Another round if this one moved something, or if what came shows that the courier carries what is
- * applied here already; else idle. */
+/* Another round if this one moved something, if what came shows that the courier carries what is
+ * applied here already, or if others have committed since it began, behind what was offered; else
+ * idle. */
 static int end_round(struct exchange *exchange, struct error *error)
 {
     struct host *host = exchange->state;
+    int64_t began = host->version;
     size_t count = 0;
 
     exchange->counts.rounds++;
@@ -118,10 +122,12 @@ static int end_round(struct exchange *exchange, struct error *error)
                       error) != 0)
         return -1;
     if (count > 0 || host->again || moved(exchange) != host->moved_before)
-        return begin_round(exchange);
+        return begin_round(exchange, error);
     if (exchange_note_visit(exchange, error) != 0 ||
         store_version(exchange->options.store, &host->version, error) != 0)
         return -1;
+    if (host->version >> 32 != began >> 32)
+        return begin_round(exchange, error);
     host->step = IDLE;
     host->ping = true;
     exchange->phase = EXCHANGE_IDLE;
@@ -137,8 +143,8 @@ static int step(struct exchange *exchange, struct error *error)
         host->hello_said = true;
         return exchange_hello(exchange, &nowhere, error);
     }
-    if (host->step == IDLE && host->again)
-        begin_round(exchange);
+    if (host->step == IDLE && host->again && begin_round(exchange, error) != 0)
+        return -1;
     if (host->step == CONFIRM)
         return confirm(exchange, error);
     if (host->step == PUSH && offering_settled(exchange->offering))

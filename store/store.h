@@ -74,7 +74,8 @@ int store_begin(struct store *store, struct error *error);
 int store_commit(struct store *store, struct error *error); /* on failure: rolled back */
 void store_rollback(struct store *store);                   /* harmless outside a transaction */
 
-/* A number that changes whenever any connection, this one or another process's, has committed. */
+/* A number that changes whenever any connection, this one or another process's, has committed; what
+ * is above its lower 32 bits, with the commits of others alone. */
 int store_version(struct store *store, int64_t *version, struct error *error);
 
 /* PRAGMA integrity_check and foreign_key_check.  -1 with ERROR_CORRUPT and SQLite's first words. */

@@ -583,6 +583,40 @@ static void test_commit_by_time(void **state)
     ends_free(ends);
 }
 
+/* Another connection to the host's store: the app's documents come at any moment. */
+static void write_beside(struct ends *ends, bool from_host, unsigned char *frame, size_t size)
+{
+    const struct store_options options = {
+        .directory = ends->host.folder, .role = "tablet", .station = "t1"};
+    struct store *beside;
+    struct label label;
+    struct error error;
+
+    (void)size;
+    if (!from_host || frame[0] != FRAME_PULL)
+        return;
+    ends->meddle = NULL;
+    beside = store_open(&options, &error);
+    STORES_OK(beside != NULL, &error);
+    stores_add(beside, &label, "t1", "server", 1, 1, 1000);
+    store_close(beside);
+}
+
+/* What is committed when all has been offered already, but idle has not begun, is offered too. */
+static void test_written_late(void **state)
+{
+    struct ends *ends = ends_new(deployment, deployment->tablet, deployment->courier);
+    struct exchange_counts host;
+
+    (void)state;
+    ends->meddle = write_beside;
+    ends_visit(ends, &host, NULL);
+    assert_null(ends->meddle);
+    assert_int_equal(host.sent_batches, 1);
+    assert_int_equal(ends_count(&ends->gadget, BATCH_HELD), 1);
+    ends_free(ends);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -593,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_restored_store), cmocka_unit_test(test_quota),
         cmocka_unit_test(test_revocation),     cmocka_unit_test(test_commit_by_time),
         cmocka_unit_test(test_false_label),    cmocka_unit_test(test_stored_is_durable),
+        cmocka_unit_test(test_written_late),
     };
 
     return cmocka_run_group_tests_name("exchange", tests, make, drop);
