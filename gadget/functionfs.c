@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -20,6 +21,7 @@
 
 #define SUSPEND_MS 2000   /* after that a suspended cable is an unplugged one */
 #define TAKE_BACK_MS 5000 /* for the controller to give transfers back */
+#define NONCE_MS 1000     /* for RESET's data, which a host sends at once */
 #define EVENTS_AT_ONCE 16
 
 /* One transfer of an endpoint. */
@@ -156,15 +158,42 @@ static void end_session(struct functionfs *self, const char *why)
     (void)take_back(self);
 }
 
+/* Only a signal ends this read when a host gave the request up between its two parts, of which some
+ * controllers do not tell; it comes again, as it may come too early. */
+static ssize_t read_in_time(const struct functionfs *self, unsigned char *bytes, size_t length)
+{
+    static const struct itimerval begin = {.it_value = {.tv_usec = NONCE_MS % 1000 * 1000,
+                                                        .tv_sec = NONCE_MS / 1000},
+                                           .it_interval = {.tv_usec = 100000}},
+                                  end;
+    ssize_t got;
+    int saved;
+
+    (void)setitimer(ITIMER_REAL, &begin, NULL);
+    got = read(self->ep0_fd, bytes, length);
+    saved = errno;
+    (void)setitimer(ITIMER_REAL, &end, NULL);
+    errno = saved;
+    return got;
+}
+
 static void take_nonce(struct functionfs *self)
 {
     unsigned char nonce[BULK_NONCE_BYTES];
+    ssize_t got;
 
     end_session(self, "the host begins a new session");
     self->ep0.asked = false;
+    if (self->stuck)
+        return;
     /* What is in flight is back: now the request may succeed. */
-    if (!self->stuck && read(self->ep0_fd, nonce, sizeof nonce) == (ssize_t)sizeof nonce)
+    got = read_in_time(self, nonce, sizeof nonce);
+    if (got == (ssize_t)sizeof nonce) {
         ep0_ask(&self->ep0, nonce);
+    } else if (got < 0 && errno == EINTR) {
+        log_debug("functionfs: a host gave up RESET in its middle");
+        (void)!write(self->ep0_fd, nonce, 0); /* a stall: the kernel still expects its data */
+    }
 }
 
 static void answer(struct functionfs *self, const struct usb_functionfs_event *event)
@@ -321,8 +350,14 @@ static int set_up(struct functionfs *self, const char *folder, struct error *err
     return 0;
 }
 
+static void on_alarm(int number)
+{
+    (void)number; /* it ends a read, and that is all */
+}
+
 struct functionfs *functionfs_open(const char *folder, struct error *error)
 {
+    const struct sigaction alarm_action = {.sa_handler = on_alarm};
     struct functionfs *self = calloc(1, sizeof *self);
 
     if (self == NULL) {
@@ -330,6 +365,7 @@ struct functionfs *functionfs_open(const char *folder, struct error *error)
         return NULL;
     }
     self->ep0_fd = self->in_fd = self->out_fd = self->aio_fd = -1;
+    (void)sigaction(SIGALRM, &alarm_action, NULL);
     for (unsigned slot = 0; slot < BULK_SLOTS; slot++) {
         self->in[slot].slot = self->out[slot].slot = slot;
         self->in[slot].sends = true;

@@ -14,7 +14,7 @@
 struct functionfs;
 
 /* Write the descriptors to the functionfs mounted at FOLDER and open its endpoints.  The gadget may be
- * bound after that. */
+ * bound after that.  The signal SIGALRM is taken for bounds on the kernel's calls that have none. */
 struct functionfs *functionfs_open(const char *folder, struct error *error);
 
 /* Ends the link that there may be; the kernel unbinds the gadget.  NULL is harmless. */
