@@ -333,22 +333,34 @@ struct session *session_open(struct link *link, enum session_side side,
     return session;
 }
 
-/* close_notify, if the link takes it in time; RFC 8446 section 6.1. */
-static void say_good_bye(struct session *session)
+/* close_notify (RFC 8446 section 6.1), then what still comes, up to the peer's own: a peer whose last
+ * bytes nobody takes would wait for that. */
+static void say_good_bye(struct session *session, int64_t until)
 {
-    int64_t until = clock_ms() + CLOSE_MS;
-    struct link *link = session->bio.link;
-    int result;
+    unsigned char ignored[4096];
+    bool said = false;
 
     if (session->ssl == NULL || !SSL_is_init_finished(session->ssl))
         return;
-    for (;;) {
+    while (!session->bio.write_over && !session->bio.read_over) {
+        int64_t left_ms = until - clock_ms();
+        int result, ssl_error;
+
         ERR_clear_error();
-        result = SSL_shutdown(session->ssl);
-        if (result >= 0 || SSL_get_error(session->ssl, result) != SSL_ERROR_WANT_WRITE ||
-            session->bio.write_over || clock_ms() >= until)
+        result =
+            said ? SSL_read(session->ssl, ignored, sizeof ignored) : SSL_shutdown(session->ssl);
+        ssl_error = SSL_get_error(session->ssl, result);
+        if (!said && result >= 0) {
+            said = true;
+            if (result == 1)
+                break; /* the peer had said it */
+            continue;
+        }
+        if (left_ms <= 0 ||
+            (result <= 0 && ssl_error != SSL_ERROR_WANT_READ && ssl_error != SSL_ERROR_WANT_WRITE))
             break;
-        if (link->operations->wait(link, true, 10, NULL) < 0)
+        if (result <= 0 &&
+            session->bio.link->operations->wait(session->bio.link, !said, (int)left_ms, NULL) < 0)
             break;
     }
     ERR_clear_error();
@@ -356,12 +368,17 @@ static void say_good_bye(struct session *session)
 
 void session_close(struct session *session)
 {
+    int64_t until = clock_ms() + CLOSE_MS, left_ms;
+    struct link *link;
+
     if (session == NULL)
         return;
-    say_good_bye(session);
+    link = session->bio.link;
+    say_good_bye(session, until);
+    left_ms = until - clock_ms();
     if (!session->bio.write_over)
-        (void)session->bio.link->operations->flush(session->bio.link, CLOSE_MS, NULL);
-    session->bio.link->operations->close(session->bio.link);
+        (void)link->operations->flush(link, left_ms > 0 ? (int)left_ms : 0, NULL);
+    link->operations->close(link);
     X509_free(session->certificate);
     SSL_free(session->ssl);
     BIO_meth_free(session->method);

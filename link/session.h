@@ -21,7 +21,8 @@ struct session *session_open(struct link *link, enum session_side side,
                              const struct identity *identity, struct trust *trust, unsigned roles,
                              int timeout_ms, struct error *error);
 
-/* Say close_notify, wait for it to leave at most a second, close the link.  NULL is harmless. */
+/* Say close_notify, wait at most a second for it to leave and for the peer's own, close the link.  NULL
+ * is harmless. */
 void session_close(struct session *session);
 
 const struct station *session_peer(const struct session *session);
