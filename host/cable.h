@@ -33,7 +33,8 @@ struct cable_options {
  * An address of one device ("usb:BUS:DEV", "usb-fd:N") ends, too, when that has gone for good: 0 if a
  * session with it had come about, else -1 with ERROR_TEMPORARY.
  * Logs for each visit: "courier NAME: connected", "courier NAME: sent N batches, took M, freed K; safe
- * to unplug" when idle begins, "courier NAME: gone". */
+ * to unplug" when idle begins, "courier NAME: gone; B bytes out, C in" with all bytes of batches that
+ * went and came. */
 int cable_run(const struct cable_options *options, struct error *error);
 
 #endif

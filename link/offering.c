@@ -265,6 +265,7 @@ int offering_want(struct offering *offering, const struct frame *frame, struct e
 {
     struct answer answers[MESSAGE_PAGE_LABELS];
     struct page *page = offering->page;
+    uint64_t bytes = 0;
 
     if (offering->state != ASKED)
         return corrupt(error, "answers an offer that was not made");
@@ -279,11 +280,15 @@ int offering_want(struct offering *offering, const struct frame *frame, struct e
         item->offset = answers[i].offset;
         if (item->verdict == VERDICT_WANTED && item->offset >= item->size)
             return corrupt(error, "wants a batch from behind its end");
-        if (item->verdict == VERDICT_WANTED)
+        if (item->verdict == VERDICT_WANTED) {
             page->unsettled++;
+            bytes += item->size - item->offset;
+        }
         if (item->verdict == VERDICT_FULL)
             settle_full(offering, item);
     }
+    log_debug("exchange: %zu of %zu batches are wanted, %llu bytes", page->unsettled, page->count,
+              (unsigned long long)bytes);
     offering->state = STREAMING;
     offering->streaming = 0;
     next_wanted(offering);
