@@ -31,19 +31,21 @@ O = $(BUILD)/$(FLAVOUR)
 
 # ---- what is built from what -------------------------------------------------------------------------------------------
 # A library's name and its folder; a folder's main.c stays out, so that unit tests can link the rest.
-LIBS = courier tablet dock boda host link store base
+LIBS = courier check tablet dock boda host link store base
 DIR_base = base
 DIR_store = store
 DIR_link = link
 DIR_host = host
 DIR_courier = gadget
+DIR_check = gadget/check
 DIR_tablet = host/tablet
 DIR_dock = host/dock
 DIR_boda = host/boda
 DIR_support = tests/unit/support
+DIR_bench = tests/bench/support
 
 # A program's name and its libraries; the first one's folder has its main.c.
-LIBS_boda-courier = courier link store base
+LIBS_boda-courier = courier check link store base
 LIBS_boda-tablet = tablet host link store base
 LIBS_boda-dock = dock host link store base
 LIBS_boda = boda link store base
@@ -63,10 +65,13 @@ MAINS = $(call objects,$(foreach p,$(PROGRAMS),$(call main,$p)))
 UNIT = $(patsubst %.c,$(O)/%,$(wildcard tests/unit/*_test.c))
 FUZZ = $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/*_fuzz.c))
 BENCH = $(patsubst %.c,$(O)/%,$(wildcard tests/bench/*_bench.c))
+# The measurements over USB: one program, for the test machine.
+USB_BENCH_OBJECTS = $(call objects,$(wildcard tests/bench/usb/*.c))
+USB_BENCH = $(O)/tests/bench/usb/usb
 # What tests in the machine start, and what they preload.
 PRELOAD = $(patsubst %.c,$(O)/%.so,$(wildcard tests/vm/*_preload.c))
 VM = $(patsubst %.c,$(O)/%,$(filter-out %_preload.c,$(wildcard tests/vm/*.c)))
-OBJECTS = $(foreach l,$(LIBS) support,$(call lib_objects,$l)) $(MAINS) $(addsuffix .o,$(UNIT) $(FUZZ) $(BENCH) $(VM))
+OBJECTS = $(foreach l,$(LIBS) support bench,$(call lib_objects,$l)) $(MAINS) $(USB_BENCH_OBJECTS) $(addsuffix .o,$(UNIT) $(FUZZ) $(BENCH) $(VM))
 
 # ---- flags -------------------------------------------------------------------------------------------------------------
 WARNINGS = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wconversion -Wpointer-arith -Werror
@@ -115,7 +120,7 @@ all: programs
 programs: $(addprefix $(O)/bin/,$(PROGRAMS))
 unit: $(UNIT)
 fuzzers: $(FUZZ)
-benches: $(BENCH)
+benches: $(BENCH) $(USB_BENCH)
 vm-tools: $(VM) $(PRELOAD)
 everything: programs unit benches vm-tools
 
@@ -134,7 +139,10 @@ $(O)/bin/%: $(O)/compile.flags
 $(O)/tests/unit/%_test: $(O)/tests/unit/%_test.o $(call archives,support $(LIBS))
 	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS) $(PKG_TEST_LIBS))
 
-$(O)/tests/bench/%_bench: $(O)/tests/bench/%_bench.o $(call archives,$(LIBS))
+$(O)/tests/bench/%_bench: $(O)/tests/bench/%_bench.o $(call archives,bench $(LIBS))
+	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS))
+
+$(USB_BENCH): $(USB_BENCH_OBJECTS) $(call archives,bench $(LIBS))
 	$(call run,LD,$(LINK) -o $@ $(filter %.o,$^) $(call ours,$^) $(PKG_LIBS))
 
 $(O)/tests/vm/%_preload.so: tests/vm/%_preload.c $(O)/compile.flags
@@ -157,7 +165,7 @@ $(O)/compile.flags: FORCE
 $(O)/lib%.members: FORCE
 	$(call keep_text,$(call lib_objects,$*))
 
-$(foreach l,$(LIBS) support,$(eval $(O)/lib$l.a: $(call lib_objects,$l)))
+$(foreach l,$(LIBS) support bench,$(eval $(O)/lib$l.a: $(call lib_objects,$l)))
 $(foreach p,$(PROGRAMS),$(eval $(O)/bin/$p: $(call objects,$(call main,$p)) $(call archives,$(LIBS_$p))))
 -include $(OBJECTS:.o=.d)
 

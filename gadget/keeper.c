@@ -20,7 +20,7 @@
 #include "gadget/claim.h"
 #include "gadget/configfs.h"
 #include "gadget/privilege.h"
-#include "gadget/tree.h"
+#include "base/tree.h"
 #include "store/station.h"
 
 #define ANSWER_MS 20000

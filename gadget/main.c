@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "base/process.h"
-#include "gadget/check.h"
+#include "gadget/check/check.h"
 #include "gadget/courier.h"
 #include "gadget/door.h"
 #include "gadget/keeper.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/hex.h"
-#include "gadget/tree.h"
+#include "base/tree.h"
 
 #define PURPOSE "boda courier serial"
 #define SOURCE_BYTES 256

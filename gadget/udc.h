@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "gadget/tree.h"
+#include "base/tree.h"
 
 /* Which UDC the gadget of configfs GADGET is registered for, "" when for none.  It may be one that has
  * gone. */

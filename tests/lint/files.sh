@@ -16,7 +16,7 @@ awk '
     }' docs/design.md >"$named"
 
 bad=0
-for room in base store link gadget host host/tablet host/dock host/boda; do
+for room in base store link gadget gadget/check host host/tablet host/dock host/boda; do
     for file in "$room"/*.[ch]; do
         [[ -f $file ]] || continue
         grep -qxF -e "${file%.?}" -e "$file" "$named" || {

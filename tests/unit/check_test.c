@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "gadget/config_txt.h"
+#include "gadget/check/config_txt.h"
 #include "tests/unit/support/board.h"
 
 static struct said check_alone(void)

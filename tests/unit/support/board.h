@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "gadget/check.h"
+#include "gadget/check/check.h"
 
 #define BOARD_CONFIG "boot/firmware/config.txt"
 #define BOARD_PORT "sys/firmware/devicetree/base/soc/usb@7e980000"

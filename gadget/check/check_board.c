@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/check_parts.h"
+#include "gadget/check/check_parts.h"
 
 #include <string.h>
 
-#include "gadget/device_tree.h"
+#include "gadget/check/device_tree.h"
 
 #define PI "Raspberry Pi "
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/tree.h"
+#include "base/tree.h"
 
 #include <dirent.h>
 #include <limits.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/config_txt.h"
+#include "gadget/check/config_txt.h"
 
 #include <stdio.h>
 #include <string.h>

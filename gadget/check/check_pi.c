@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/check_parts.h"
+#include "gadget/check/check_parts.h"
 
 #include <string.h>
 
-#include "gadget/config_txt.h"
-#include "gadget/device_tree.h"
+#include "gadget/check/config_txt.h"
+#include "gadget/check/device_tree.h"
 
 #define CONFIG_MAX_BYTES 262144
 #define RIGHT_LINE "dtoverlay=dwc2,dr_mode=peripheral"

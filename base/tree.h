@@ -4,8 +4,8 @@
  * below a root that is "" but for tests.  PATH is a format, begins with '/', and follows the root.
  * Everything read is bounded, and is text of strangers.
  */
-#ifndef BODA_GADGET_TREE_H
-#define BODA_GADGET_TREE_H
+#ifndef BODA_BASE_TREE_H
+#define BODA_BASE_TREE_H
 
 #include <stdbool.h>
 #include <stddef.h>

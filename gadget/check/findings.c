@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/findings.h"
+#include "gadget/check/findings.h"
 
 #include <stdarg.h>
 

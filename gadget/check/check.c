@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/check.h"
+#include "gadget/check/check.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-#include "gadget/check_parts.h"
+#include "gadget/check/check_parts.h"
 
 static void check_user(struct findings *findings)
 {

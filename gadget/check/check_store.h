@@ -5,7 +5,7 @@
 #ifndef BODA_GADGET_CHECK_STORE_H
 #define BODA_GADGET_CHECK_STORE_H
 
-#include "gadget/findings.h"
+#include "gadget/check/findings.h"
 
 /* STATION is the courier's name, "" when it is not known.  ROOT is for the kernel's command line. */
 void check_store(const char *root, const char *folder, const char *station,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/check_parts.h"
+#include "gadget/check/check_parts.h"
 
 #include <stdio.h>
 #include <string.h>

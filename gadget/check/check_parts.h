@@ -5,9 +5,9 @@
 #ifndef BODA_GADGET_CHECK_PARTS_H
 #define BODA_GADGET_CHECK_PARTS_H
 
-#include "gadget/check.h"
-#include "gadget/findings.h"
-#include "gadget/tree.h"
+#include "gadget/check/check.h"
+#include "gadget/check/findings.h"
+#include "base/tree.h"
 
 /* Which UDC the courier would take (WANTED, may be NULL), and who holds it.  UDC becomes its name, ""
  * when there is none. */

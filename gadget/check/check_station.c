@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/check_parts.h"
+#include "gadget/check/check_parts.h"
 
 #include <openssl/err.h>
 #include <openssl/pkcs12.h>
@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "gadget/check_store.h"
+#include "gadget/check/check_store.h"
 #include "store/identity.h"
 
 #define IDENTITY_MAX_BYTES 65536

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/check_store.h"
+#include "gadget/check/check_store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "gadget/tree.h"
+#include "base/tree.h"
 #include "store/store.h"
 
 #define MB 1000000

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "gadget/device_tree.h"
+#include "gadget/check/device_tree.h"
 
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "gadget/tree.h"
+#include "base/tree.h"
 
 #define DEPTH 6
 #define MOST_NODES 4096 /* a tree has some hundreds */
