@@ -128,6 +128,7 @@ add_builds() {
             unit/*) targets[$flavour]+=" $BUILD/$flavour/tests/unit/${name##*/}_test" ;;
             fuzz/*) targets[$flavour]+=" fuzzers" ;;
             lint/*) targets[$flavour]+=" everything" ;;
+            vm/*) targets[$flavour]+=" programs vm-tools" ;;
             *) targets[$flavour]+=" programs" ;;
             esac
         done

@@ -76,4 +76,20 @@ sed -i "/^### base/r $tree/more" "$tree/docs/design.md"
 if "$top/tests/lint/files.sh" "$tree" >"$tree/said" 2>&1 || ! grep -q base/gone "$tree/said"; then
     echo 'files.sh did not find that base/gone is gone' && exit 1
 fi
+# A unit that is closed enough, and what each fault is made of.
+closed=('[Service]' 'ExecStart=@BINDIR@/boda-tablet' User=boda CapabilityBoundingSet= NoNewPrivileges=yes PrivateNetwork=yes
+    PrivateDevices=yes PrivateUsers=yes PrivateMounts=yes PrivateTmp=yes ProtectSystem=strict ProtectHome=yes ProtectClock=yes
+    ProtectHostname=yes ProtectKernelLogs=yes ProtectKernelModules=yes ProtectKernelTunables=yes ProtectControlGroups=yes
+    ProtectProc=invisible ProcSubset=pid RestrictNamespaces=yes RestrictRealtime=yes RestrictSUIDSGID=yes RestrictAddressFamilies=none
+    SystemCallArchitectures=native SystemCallFilter=@system-service 'SystemCallFilter=~@privileged @resources' LockPersonality=yes
+    MemoryDenyWriteExecute=yes KeyringMode=private RemoveIPC=yes UMask=0077 DevicePolicy=closed IPAddressDeny=any)
+plant udev/boda-good.service "${closed[@]}"
+passes units
+caught units udev/boda-open.service '[Service]' 'ExecStart=@BINDIR@/boda-tablet'
+caught units udev/boda-key.service "${closed[@]}" ProtectHme=yes
+caught units udev/boda-program.service '[Service]' 'ExecStart=/usr/bin/not-there' "${closed[@]:2}"
+caught units udev/boda-left.service "${closed[@]}" 'Environment=A=@MANDIR@'
+caught units udev/boda-names.service '[Unit]' 'OnSuccess=boda-gone.service' "${closed[@]}"
+# shellcheck disable=SC2016 # udev's, not the shell's
+caught units udev/70-boda.rules 'TAG+="systemd", ENV{SYSTEMD_WANTS}+="boda-gone@$env{BUSNUM}.service"'
 echo "every planted fault was found"
