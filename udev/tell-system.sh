@@ -32,7 +32,9 @@ leaving)
     # What was never installed or started is no fault here.
     have_systemd || exit 0
     systemctl --quiet disable --now boda-dock-upload.timer boda-courier.service boda-tablet.service 2>/dev/null || true
-    systemctl stop 'boda-dock@*.service' boda-dock-upload.service 2>/dev/null || true
+    # One after the other: a dock that ends starts the upload.
+    systemctl stop 'boda-dock@*.service' 2>/dev/null || true
+    systemctl stop boda-dock-upload.service 2>/dev/null || true
     ;;
 gone)
     reload

@@ -184,10 +184,12 @@ systemctl restart systemd-udev-trigger.service
 await 60 is "$dock" active
 
 step 'uninstalled: nothing runs, nothing is there'
+rm -r /etc/systemd/system/boda-dock-upload.timer.d
 make -s uninstall
 is boda-courier.service inactive || fail 'the courier still runs'
 is "$dock" inactive || fail "$dock still runs"
-[[ -z $(find /usr/lib/systemd /usr/lib/udev /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/local /etc/systemd -name '*boda*') ]] ||
-    fail 'something was left'
+is boda-dock-upload.service inactive || fail 'the upload still runs, or has failed'
+left=$(find /usr/lib/systemd /usr/lib/udev /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/local /etc/systemd -name '*boda*')
+[[ -z $left ]] || fail "left: $left"
 [[ -e /var/lib/boda/dock/boda.db && -e /etc/boda/dock.ini ]] || fail 'what the stations hold is gone'
 kill "$server_pid"
