@@ -78,14 +78,15 @@ static int LIBUSB_CALL on_plug(libusb_context *context, libusb_device *device,
     return 0;
 }
 
-/* The courier's interface of DEVICE, as usb_interface_choose; 0 also for one that is not configured. */
+/* The courier's interface of DEVICE, as usb_interface_choose; -1 with ERROR_TEMPORARY for one that is
+ * not configured, and so may become one. */
 static int look_at(libusb_device *device, struct usb_interface *interface, struct error *error)
 {
     struct libusb_config_descriptor *config = NULL;
     int result;
 
     if (libusb_get_active_config_descriptor(device, &config) != 0)
-        return 0;
+        return error_set(error, ERROR_TEMPORARY, "is not configured yet, or goes just now");
     result = usb_interface_choose(config, interface, error);
     libusb_free_config_descriptor(config);
     return result;
@@ -269,8 +270,7 @@ static void no_courier(int result, const struct usb_fault_place *place, struct e
 
     usb_fault_name(place, name);
     if (result == 0)
-        (void)error_set(error, ERROR_CORRUPT, "courier at %s: is none, or is not configured yet",
-                        name);
+        (void)error_set(error, ERROR_CORRUPT, "courier at %s: is none", name);
     else
         (void)error_prefix(error, "courier at %s", name);
 }

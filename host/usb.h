@@ -25,7 +25,8 @@ void usb_close(struct usb *usb);
 /* Try each courier that is plugged in now, once: claim its interface and begin a session with RESET,
  * which takes 3 s at most.  A link, or NULL with words about the device, unless none is there:
  *   ERROR_CLOSED     none is there, or it went away while it was opened
- *   ERROR_TEMPORARY  another program has it (which one is said), or it does not answer
+ *   ERROR_TEMPORARY  another program has it (which one is said), it does not answer, or is not
+ *                    configured yet
  *   ERROR_REFUSED    permission denied (the rule that is missing is said)
  *   ERROR_CORRUPT    its descriptors are not a courier's (with "usb:BUS:DEV" and "usb-fd:N" only)
  * With "usb", the one behind the last one tried is the first: none that cannot be used, now or in what
