@@ -18,16 +18,16 @@ struct functionfs;
 struct functionfs *functionfs_open(const char *folder, struct error *error);
 
 /* Ends the link that there may be; the kernel unbinds the gadget.  NULL is harmless. */
-void functionfs_close(struct functionfs *functionfs);
+void functionfs_close(struct functionfs *self);
 
 /* Wait at most TIMEOUT_MS, or until a signal of WAKE (may be NULL: the mask to wait with,
  * ppoll(2)), for a host that begins a session.  A link, or NULL with ERROR_TEMPORARY; any other error
  * ends the functionfs.  One link at a time; it is closed before the next call, and before
  * functionfs_close. */
-struct link *functionfs_accept(struct functionfs *functionfs, int timeout_ms, const sigset_t *wake,
+struct link *functionfs_accept(struct functionfs *self, int timeout_ms, const sigset_t *wake,
                                struct error *error);
 
 /* Whether a UDC has the gadget, as the events seen so far tell.  False after the UDC has gone. */
-bool functionfs_bound(const struct functionfs *functionfs);
+bool functionfs_bound(const struct functionfs *self);
 
 #endif

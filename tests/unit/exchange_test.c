@@ -584,6 +584,7 @@ static void test_commit_by_time(void **state)
 }
 
 /* Another connection to the host's store: the app's documents come at any moment. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type of `meddle` */
 static void write_beside(struct ends *ends, bool from_host, unsigned char *frame, size_t size)
 {
     const struct store_options options = {
