@@ -40,13 +40,16 @@ const udcs = () => list('/sys/class/udc');
 // The root hubs of a port, such as usb1.
 const rootHubs = (port) => list(`/sys/devices/platform/dummy_hcd.${port}`).filter((name) => /^usb\d+$/.test(name));
 
-function disable(port, value) {
+// The files in which 1 pulls a port's cable, one a root hub.
+function disableFiles(port) {
     const hubs = rootHubs(port);
     if (!hubs.length) {
         throw new Error(`port ${port}: the machine has no dummy_hcd.${port}: start it with --ports ${port + 1}`);
     }
-    hubs.forEach((hub) => fs.writeFileSync(`${DEVICES}/${hub.slice(3)}-0:1.0/${hub}-port1/disable`, value));
+    return hubs.map((hub) => `${DEVICES}/${hub.slice(3)}-0:1.0/${hub}-port1/disable`);
 }
+
+const disable = (port, value) => disableFiles(port).forEach((file) => fs.writeFileSync(file, value));
 
 // The cable of a port. What is plugged in enumerates some time later; what is unplugged is gone at once.
 const plug = (port = 0) => disable(port, '0');
@@ -120,4 +123,4 @@ const waitDevice = (wanted = {}, timeout_ms = WAIT_MS) => wait('no USB device', 
 const waitGone = (wanted = {}, timeout_ms = WAIT_MS) =>
     wait('the USB device did not go', wanted, timeout_ms, (found) => !found.length);
 
-module.exports = { devices, plug, udcs, unplug, waitDevice, waitGone };
+module.exports = { devices, disableFiles, plug, udcs, unplug, waitDevice, waitGone };
