@@ -87,8 +87,9 @@ async function main() {
         nothing.map((v) => v.first).join(', ')} ms (goal <= 1000)`);
     await write(tablet);
     const { batches } = await tablet.status();
+    const line = courier.program.lines.length;
     const with_docs = await visit(tablet, courier);
-    const [, bytes] = /took \d+ batches \((\d+) bytes\)/.exec(courier.program.lines.filter((l) => /took/.test(l)).pop());
+    const [, bytes] = await courier.program.waitLine(/took [1-9]\d* batches \((\d+) bytes\)/, WAIT_MS, line);
     console.log(`${DOCS} documents, ${bytes} bytes in ${batches.held} batches: ${with_docs.safe} ms from plug to safe to unplug, ${
         with_docs.safe - nothing[2].safe} ms more than a visit with nothing to carry (goal <= 2000 beyond the raw transfer)`);
     await tablet.stop();
