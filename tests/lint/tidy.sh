@@ -1,5 +1,4 @@
 #!/bin/bash
-# timeout 1200
 # timeout 2400
 # clang-tidy with .clang-tidy on every C file, or on the files given. What passed is remembered in build/tidy by the hash
 # of all that decides the outcome (settings, tool, flags, the preprocessed file with its comments), so repeats are quick.
