@@ -152,11 +152,10 @@ static void test_nothing_waits_for_more(void **state)
 static void test_stale_bytes(void **state)
 {
     static const unsigned char noise[700] = {0x16, 3, 1};
-    unsigned char greeting[16], got[8];
+    unsigned char greeting[16] = {'B', 'O', 'D', 'A', ' ', 'U', 'S', 'B'}, got[8];
     struct error error;
 
     (void)state;
-    memcpy(greeting, "BODA USB", 8);
     memcpy(greeting + 8, other_nonce, 8);
     for (int side = 0; side < 2; side++) {
         struct wire *wire = wire_new(512, 5);

@@ -108,6 +108,7 @@ static int port_send(void *context, unsigned slot, const unsigned char *bytes, s
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is written to later */
 static int port_receive(void *context, unsigned slot, unsigned char *bytes, struct error *error)
 {
     struct side *side = context;
