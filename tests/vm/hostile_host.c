@@ -210,7 +210,7 @@ static void set_configuration(struct host *host, uint16_t value)
 static int control(struct host *host, unsigned count)
 {
     static unsigned char data[CONTROL_BYTES];
-    unsigned done = 0, stalled = 0, late = 0, refused = 0, to[4] = {0};
+    unsigned done = 0, stalled = 0, refused = 0, to[4] = {0};
 
     for (unsigned i = 0; i < count; i++) {
         struct request request = random_request(host);
@@ -224,20 +224,23 @@ static int control(struct host *host, unsigned count)
         randomize(host, data, 64);
         code = libusb_control_transfer(host->handle, request.type, request.number, request.value,
                                        request.index, data, request.length, CONTROL_MS);
-        if (code == LIBUSB_ERROR_NO_DEVICE)
+        if (code == LIBUSB_ERROR_NO_DEVICE || code == LIBUSB_ERROR_TIMEOUT) {
+            printf("request %u of %u: type %02x number %02x value %04x index %04x length %u\n",
+                   i + 1, count, request.type, request.number, request.value, request.index,
+                   request.length);
             return complain("a control request", code);
+        }
         if (code >= 0)
             to[request.type & 3]++;
         done += code >= 0;
         stalled += code == LIBUSB_ERROR_PIPE;
-        late += code == LIBUSB_ERROR_TIMEOUT;
-        refused += code < 0 && code != LIBUSB_ERROR_PIPE && code != LIBUSB_ERROR_TIMEOUT;
+        refused += code < 0 && code != LIBUSB_ERROR_PIPE;
     }
     printf("%u requests: %u done (", count, done);
     for (unsigned i = 0; i < 4; i++)
         printf("%s%u to %s", i > 0 ? ", " : "", to[i], recipients[i]);
-    printf("), %u stalled, %u timed out, %u refused by this host\n", stalled, late, refused);
-    return late == 0 ? 0 : -1;
+    printf("), %u stalled, %u refused by this host\n", stalled, refused);
+    return 0;
 }
 
 static int configure(struct host *host, unsigned count)
