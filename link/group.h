@@ -9,7 +9,7 @@
 #include "link/message.h"
 
 #define GROUP_BYTES \
-    (384u << 10) /* an arena that has so many is full; two may be lost with the power */
+    (256u << 10) /* an arena that has so many is full; two may be lost with the power */
 
 struct group_item {
     struct offer offer;

@@ -441,3 +441,10 @@ int session_wait(struct session *session, bool write, int timeout_ms, struct err
         return 1;
     return link->operations->wait(link, write, timeout_ms, error);
 }
+
+int session_flush(struct session *session, int timeout_ms, struct error *error)
+{
+    struct link *link = session->bio.link;
+
+    return link->operations->flush(link, timeout_ms, error);
+}

@@ -35,4 +35,7 @@ ssize_t session_write(struct session *session, const void *bytes, size_t size, s
 /* Wait until session_read or (WRITE) session_write is worth another call: 1, 0 time-out, -1. */
 int session_wait(struct session *session, bool write, int timeout_ms, struct error *error);
 
+/* Wait at most TIMEOUT_MS until all that was written has left: 0, -1. */
+int session_flush(struct session *session, int timeout_ms, struct error *error);
+
 #endif

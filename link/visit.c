@@ -11,7 +11,7 @@
 #define READ_BYTES (64u << 10)
 /* DATA is not begun above the first, and nothing is read above the second: what the peer can make
  * this side say is bounded too. */
-#define SEND_BYTES (192u << 10)
+#define SEND_BYTES (128u << 10)
 #define STOP_READING_BYTES (256u << 10)
 #define TICK_MS 100
 #define FAREWELL_MS 1000
@@ -242,6 +242,7 @@ static int run(struct visit *visit, struct error *error)
         .own_mail = options->own_mail,
     };
     struct error lost;
+    bool at_fault;
     int result;
 
     strncpy(self.name, identity_name(options->identity), sizeof self.name - 1);
@@ -257,11 +258,18 @@ static int run(struct visit *visit, struct error *error)
     visit->phase = EXCHANGE_GREETING;
     visit->heard_ms = clock_ms();
     result = pump(visit, error);
+    /* Exchange faults have put an ERROR frame into its output; a good-bye its BYE.  A fault is told
+     * first: a store that is at fault may take long over what follows, and the peer would give up. */
+    at_fault = result != 0 && error->kind != ERROR_CLOSED;
+    if (at_fault) {
+        farewell(visit);
+        (void)session_flush(visit->session, FAREWELL_MS, &lost);
+    }
     if (exchange_keep(visit->exchange, &lost) != 0)
         log_warning("%s %s: what came last was not kept: %s", role_name(peer->role), peer->name,
                     lost.text);
-    /* Exchange faults have put an ERROR frame into its output; a good-bye its BYE. */
-    farewell(visit);
+    if (!at_fault)
+        farewell(visit);
     tell_phase(visit);
     return result;
 }
