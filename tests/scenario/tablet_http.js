@@ -166,7 +166,7 @@ async function endsAtOnce(tablet) {
 
 async function usage(world, tablet) {
     const args = ['--identity', tablet.identity, '--passphrase-file', tablet.passphrase, '--store', tablet.store];
-    for (const extra of [['--http', '0.0.0.0:5985'], ['--http', '192.0.2.1:1'], ['--http', '127.0.0.1'], ['--usb'], ['--usb-fd', '3'],
+    for (const extra of [['--http', '0.0.0.0:5985'], ['--http', '192.0.2.1:1'], ['--http', '127.0.0.1'], ['--usb=1'], ['--usb-fd', 'x'],
         ['--connect', 'tcp:1'], ['--quota', '-1'], ['--origin', '*'], ['extra'], ['--nothing']]) {
         await assert.rejects(run('boda-tablet', `${world.bin}/boda-tablet`, [...args, ...extra]), /status 2/, extra.join(' '));
     }
