@@ -36,15 +36,20 @@ static int take_line(struct secret *secret, const char *from, const char *bytes,
     return 0;
 }
 
-int secret_read_file(struct secret *secret, const char *path, struct error *error)
+static int read_line(struct secret *secret, const char *path, struct error *error)
 {
     struct buffer content = {0};
-    int result = -1;
+    int result = file_read(path, 65536, &content, error);
 
-    if (file_require_private(path, error) == 0 && file_read(path, 65536, &content, error) == 0)
+    if (result == 0)
         result = take_line(secret, path, (const char *)content.data, content.length, error);
     buffer_cleanse(&content);
     return result;
+}
+
+int secret_read_file(struct secret *secret, const char *path, struct error *error)
+{
+    return file_require_private(path, error) != 0 ? -1 : read_line(secret, path, error);
 }
 
 static int read_terminal(struct secret *secret, const char *prompt, struct error *error)
@@ -88,8 +93,10 @@ int secret_obtain(struct secret *secret, const char *path, const char *prompt, s
         return secret_read_file(secret, path, error);
     if (credentials != NULL) {
         length = snprintf(credential, sizeof credential, "%s/boda-passphrase", credentials);
+        /* Whose it is systemd has seen to, from 254 on with an access list, of which the mode shows a
+         * group that may read (0440). */
         if (length > 0 && (size_t)length < sizeof credential && access(credential, R_OK) == 0)
-            return secret_read_file(secret, credential, error);
+            return read_line(secret, credential, error);
     }
     return read_terminal(secret, prompt, error);
 }

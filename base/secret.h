@@ -18,8 +18,8 @@ struct secret {
 int secret_read_file(struct secret *secret, const char *path, struct error *error);
 
 /* Where a program gets the passphrase of its identity: the file PATH if not NULL; else the file
- * `boda-passphrase` in the folder CREDENTIALS_DIRECTORY (systemd.exec(5)); else a prompt on the
- * terminal; else an error that names the three. */
+ * `boda-passphrase` in the folder CREDENTIALS_DIRECTORY (systemd.exec(5)), whatever its mode; else a
+ * prompt on the terminal; else an error that names the three. */
 int secret_obtain(struct secret *secret, const char *path, const char *prompt, struct error *error);
 
 /* WORDS random groups of five letters and digits, joined by '-', easy to read aloud (no 0/o, 1/l);

@@ -180,7 +180,7 @@ static void secrets_must_be_private(void **state)
     assert_int_equal(file_require_private(folder, &error), -1);
 }
 
-/* systemd's credentials folder serves when no file is named. */
+/* systemd's credentials folder serves when no file is named, with the mode that systemd gives. */
 static void secrets_come_from_systemd(void **state)
 {
     struct secret secret;
@@ -189,7 +189,7 @@ static void secrets_come_from_systemd(void **state)
 
     (void)state;
     (void)snprintf(credential, sizeof credential, "%s", path_of("boda-passphrase"));
-    assert_int_equal(file_write(credential, 0600, "from systemd\n", 13, &error), 0);
+    assert_int_equal(file_write(credential, 0440, "from systemd\n", 13, &error), 0);
     assert_int_equal(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
     assert_int_equal(secret_obtain(&secret, NULL, "passphrase", &error), 0);
     assert_string_equal(secret.text, "from systemd");
