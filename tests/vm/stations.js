@@ -15,7 +15,7 @@ const { Tablet, Courier, Dock, secretFile } = require('../web/stations');
 const usb = require('./usb');
 
 const ETC = '/etc/boda';
-const START_MS = 120000;
+const START_MS = 180000;
 
 const sh = (command, timeout_ms = START_MS) => run(command.split(' ')[0], 'sh', ['-c', command], { timeout_ms });
 

@@ -16,7 +16,7 @@ const fs = require('fs');
 const path = require('path');
 const { Program, run, waitFor } = require('./program');
 
-const START_MS = 60000;
+const START_MS = 180000;
 
 function secretFile(file, text) {
     fs.writeFileSync(file, text, { mode: 0o600 });
