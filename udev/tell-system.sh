@@ -16,7 +16,8 @@ reload() {
     ! have_systemd || systemctl daemon-reload
     if [ -S /run/udev/control ] && command -v udevadm >/dev/null; then
         udevadm control --reload
-        udevadm trigger --subsystem-match=usb --subsystem-match=udc --subsystem-match=leds
+        udevadm trigger --subsystem-match=usb
+        udevadm trigger --action=add --subsystem-match=udc --subsystem-match=leds
     fi
 }
 
@@ -29,15 +30,15 @@ installed)
     ! have_systemd || systemctl try-restart boda-courier.service boda-tablet.service 'boda-dock@*.service'
     ;;
 leaving)
-    # What was never installed or started is no fault here.
+    # What was never installed or started is no fault here. One after the other: a dock that ends starts the upload.
     have_systemd || exit 0
-    systemctl --quiet disable --now boda-dock-upload.timer boda-courier.service boda-tablet.service 2>/dev/null || true
-    # One after the other: a dock that ends starts the upload.
-    systemctl stop 'boda-dock@*.service' 2>/dev/null || true
-    systemctl stop boda-dock-upload.service 2>/dev/null || true
+    systemctl stop boda-dock-upload.timer 'boda-dock@*.service' 2>/dev/null || true
+    systemctl stop boda-dock-upload.service boda-courier.service boda-tablet.service 2>/dev/null || true
+    systemctl --quiet disable boda-dock-upload.timer boda-courier.service boda-tablet.service 2>/dev/null || true
     ;;
 gone)
     reload
+    ! have_systemd || systemctl reset-failed 'boda-*' 2>/dev/null || true
     ;;
 *)
     echo "usage: $0 installed SYSUSERS.CONF TMPFILES.CONF | leaving | gone" >&2

@@ -70,7 +70,7 @@ function look() {
     }
 }
 
-// ---- the two programs; what they say goes straight out ------------------------------------------------------------------------
+// ---- the two programs; what they say goes straight out ---------------------------------------------------------------------
 
 let ending = false;
 

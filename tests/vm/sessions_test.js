@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: AGPL-3.0-or-later
-// machine --udev
-// timeout 900
+// on request: it has not yet been seen to pass ten times in a row
+// machine --udev --env SESSIONS
+// timeout 1800
 'use strict';
 
 /*
- * A tablet and a courier that are never started again, and whatever may befall the cable between them, SESSIONS times in all (42):
- * each ends the session cleanly at both, and the next one carries a document. Nobody comes to hold more than in the first one.
+ * A tablet and a courier that are never started again, and whatever may befall the cable between them, SESSIONS times in all
+ * (40): each ends the session cleanly at both, and the next one carries a document. Nobody comes to hold more than in the first.
  */
 
 const assert = require('assert');
@@ -18,7 +19,7 @@ const { Documents } = require('./documents');
 const { aioContexts, childOf, held } = require('./held');
 const { plug, unplug, waitDevice } = require('./usb');
 
-const SESSIONS = Number(process.env.SESSIONS || 42);
+const SESSIONS = Number(process.env.SESSIONS || 40);
 const WAIT_MS = 120000;
 const GROWTH_KB = 4096;
 const COURIER = { vid: '1d6b' };
@@ -137,8 +138,8 @@ class Cable {
         this.device = await waitDevice(COURIER);
         this.power('autosuspend_delay_ms', '0');
         this.power('control', 'auto');
-        await waitFor('the device is suspended', () =>
-            fs.readFileSync(`/sys/bus/usb/devices/${this.device.name}/power/runtime_status`, 'utf8').trim() === 'suspended', WAIT_MS);
+        const state = `/sys/bus/usb/devices/${this.device.name}/power/runtime_status`;
+        await waitFor('the device is suspended', () => fs.readFileSync(state, 'utf8').trim() === 'suspended', WAIT_MS);
         await sleep(2500);
         assert.deepStrictEqual(this.courier.program.lines.slice(line).filter((l) => !/gone|took/.test(l)), []);
         process.kill(pid, 'SIGCONT');
@@ -193,8 +194,8 @@ scenario(`${SESSIONS} sessions, each ended by something else`, async ({ world, s
         let now;
         await waitFor(`${i}: ${event}: what is held`, () => {
             now = everyone();
-            return aioContexts() === aio && Object.keys(now).every((name) => now[name].descriptors <= base[name].descriptors &&
-                now[name].threads <= base[name].threads);
+            return aioContexts() === aio && Object.keys(now).every((name) =>
+                now[name].descriptors <= base[name].descriptors && now[name].threads <= base[name].threads);
         }, WAIT_MS).catch((e) => { throw new Error(`${e.message}\n${JSON.stringify({ base, now })}`); });
         memory.push(now);
         assert.strictEqual(worker(), first.worker, `${i}: ${event}: the courier was started again`);

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: AGPL-3.0-or-later
-// machine --udev --memory 2048
-// timeout 900
+// on request: it has not yet been seen to pass ten times in a row
+// machine --udev --memory 2048 --env CUTS --env PHASE --env ONLY
+// timeout 1800
 'use strict';
 
 /*
@@ -23,6 +24,7 @@ const { Program, sleep, waitFor } = require('../web/program');
 const { scenario, assertEmpty } = require('../web/scenario');
 const { Documents } = require('./documents');
 const { aioContexts, childOf, descriptors, held } = require('./held');
+const { VARIANTS } = require('./moments');
 const { End, Way } = require('./trace');
 const { devices, plug, unplug } = require('./usb');
 
@@ -35,115 +37,6 @@ const WAIT_MS = 120000;
 const EVERY_CUTS = 200;                 // so many, and every variant must have come, not only every kind
 const GADGETS = '/sys/kernel/config/usb_gadget';
 
-// ---- the moments -------------------------------------------------------------------------------------------------------
-
-/*
- * Each: arm(campaign, strike) lets strike() be called in that moment of what the next plug brings. before: that is before the
- * session. idles: it may come when all is done. order: those of a phase go by it, as some use up what others need.
- * may(campaign): whether it can come in this phase. prepare(campaign): what is to be done for it, with the cable out.
- */
-
-// After the LINE that fits has been said K times by an end, here: 'host' or 'courier'.
-function atLine(campaign, here, pattern, k, strike, delay_ms = 0) {
-    const end = here === 'host' ? campaign.host.end : campaign.courier.end;
-    let left = k;
-    campaign.listen(end, (line) => {
-        if (pattern.test(line) && --left === 0) {
-            if (delay_ms) {
-                setTimeout(strike, delay_ms);
-            } else {
-                strike();
-            }
-        }
-    });
-}
-
-// A frame: as its sender says, or as its receiver does; at once or a little later.
-function frame(at, from, name, { most = 1, order = 0, may } = {}) {
-    const to = from === 'courier' ? at : 'courier';
-    return { at, kind: name, name: `${from} -> ${to} ${name}`, order, may, idles: order >= 4,
-        arm(campaign, strike) {
-            const sends = campaign.random() < 0.5, here = (from === 'courier') === sends ? 'courier' : 'host';
-            const k = this.late ? 1 : campaign.below(most) + 1;
-            atLine(campaign, here, new RegExp(`^frame: ${name} ${sends ? 'goes' : 'comes'},`), k, strike,
-                campaign.random() < 0.5 ? 0 : campaign.below(40));
-        } };
-}
-
-const hasReceipts = (campaign) => campaign.receipts;
-
-// The host ends by itself while all is idle, which is a BYE each way.
-function bye(at, from) {
-    const moment = frame(at, from, 'BYE', { order: 5 });
-    return { ...moment, ends: true, arm(campaign, strike) {
-        moment.arm(campaign, strike);
-        campaign.listen(campaign.host.end, (line) => /safe to unplug$/.test(line) &&
-            campaign.host.station.program.child.kill('SIGTERM'));
-    } };
-}
-
-function moments(at) {
-    return [
-        // The port cannot be disabled before it has done with a device: that is cut off as soon as it is there.
-        { at, kind: 'enumeration', name: `${at}: enumeration`, order: 0, before: true,
-            arm(campaign, strike) { setTimeout(strike, campaign.below(this.late ? 100 : 400)); } },
-        // But its controller can go meanwhile.
-        { at, kind: 'half enumerated', name: `${at}: half enumerated`, order: 0, before: true, controller: true,
-            arm(campaign, strike) { setTimeout(strike, campaign.below(this.late ? 100 : 400)); } },
-        // Found by the host: opened, claimed, RESET.
-        { at, kind: 'RESET', name: `${at}: RESET`, order: 0, before: true,
-            arm(campaign, strike) {
-                const delay_ms = campaign.below(this.late ? 10 : 80);
-                const look = () => (devices().some(({ vid }) => vid === '1d6b') ? setTimeout(strike, delay_ms) : setTimeout(look, 2));
-                look();
-            } },
-        { at, kind: 'handshake', name: `${at}: handshake`, order: 0, before: true,
-            arm(campaign, strike) {
-                atLine(campaign, 'host', /: a session begins at interface/, 1, strike, this.late ? 0 : campaign.below(120));
-            } },
-        { at, kind: 'mid-DATA', name: `${at}: mid-DATA`, order: 0,
-            arm(campaign, strike) {
-                atLine(campaign, 'courier', /^frame: DATA/, 1, strike, this.late ? 1 : campaign.below(1500));
-            } },
-        { at, kind: 'commit', name: `${at}: commit`, order: 0,
-            arm(campaign, strike) {
-                atLine(campaign, at === 'tablet' ? 'courier' : 'host', /^exchange: \d+ batches are written$/,
-                    this.late ? 1 : 1 + campaign.below(4), strike);
-            } },
-        { at, kind: 'idle', name: `${at}: idle`, order: 5, idles: true,
-            arm(campaign, strike) { atLine(campaign, 'host', /safe to unplug$/, 1, strike, 1 + campaign.below(1500)); } },
-    ];
-}
-
-const VARIANTS = [
-    ...moments('tablet'),
-    frame('tablet', 'courier', 'REVOKED', { order: -1, may: (campaign) => campaign.listAtCourier }),
-    frame('tablet', 'tablet', 'HELLO'), frame('tablet', 'courier', 'HELLO'),
-    frame('tablet', 'tablet', 'OFFER'), frame('tablet', 'courier', 'WANT'),
-    frame('tablet', 'tablet', 'DATA', { most: 20 }), frame('tablet', 'courier', 'STORED'),
-    { ...frame('tablet', 'courier', 'ERROR', { order: 1 }), prepare: (campaign) => campaign.lockStore() },
-    frame('tablet', 'tablet', 'PULL', { order: 2 }), frame('tablet', 'courier', 'OFFER', { order: 2 }),
-    frame('tablet', 'tablet', 'WANT', { order: 3, may: hasReceipts }),
-    frame('tablet', 'courier', 'DATA', { order: 3.1, may: hasReceipts }),
-    frame('tablet', 'tablet', 'STORED', { order: 3.2, may: hasReceipts }),
-    frame('tablet', 'tablet', 'APPLIED', { order: 3.3, may: hasReceipts }),
-    frame('tablet', 'courier', 'FREED', { order: 3.4, may: hasReceipts }),
-    frame('tablet', 'tablet', 'PING', { most: 2, order: 4 }), frame('tablet', 'courier', 'PONG', { most: 2, order: 4 }),
-    bye('tablet', 'tablet'), bye('tablet', 'courier'),
-
-    ...moments('dock'),
-    { ...frame('dock', 'dock', 'REVOKED', { order: -1 }), prepare: (campaign) => campaign.revoke() },
-    frame('dock', 'dock', 'HELLO'), frame('dock', 'courier', 'HELLO'),
-    frame('dock', 'dock', 'OFFER'), frame('dock', 'dock', 'PULL'),
-    frame('dock', 'courier', 'OFFER'), frame('dock', 'dock', 'WANT'),
-    frame('dock', 'courier', 'DATA', { most: 20 }), frame('dock', 'dock', 'STORED'),
-    frame('dock', 'dock', 'APPLIED', { order: 3 }), frame('dock', 'courier', 'FREED', { order: 3 }),
-    frame('dock', 'courier', 'WANT', { order: 3.1 }), frame('dock', 'dock', 'DATA', { order: 3.1 }),
-    frame('dock', 'courier', 'STORED', { order: 3.2 }),
-    frame('dock', 'dock', 'PING', { most: 2, order: 4 }), frame('dock', 'courier', 'PONG', { most: 2, order: 4 }),
-    bye('dock', 'dock'), bye('dock', 'courier'),
-];
-
 const chosen = () => VARIANTS.filter(({ name }) => name.includes(ONLY));
 
 const KILLS = ['none', 'none', 'host', 'worker', 'keeper'];
@@ -152,7 +45,7 @@ const KILLS = ['none', 'none', 'host', 'worker', 'keeper'];
 
 class Host {
     constructor(station, role, ways) {
-        Object.assign(this, { station, role, end: new End({ courier: ways.out }), base: null, samples: [] });
+        Object.assign(this, { station, role, end: new End({ courier: ways.out }) });
     }
 
     get pid() {
@@ -192,7 +85,7 @@ class Host {
 
 class Courier {
     constructor(station, ways) {
-        Object.assign(this, { station, role: 'courier', end: new End(ways), base: null, samples: [] });
+        Object.assign(this, { station, role: 'courier', end: new End(ways) });
     }
 
     async start() {
@@ -214,7 +107,8 @@ class Courier {
 class Campaign {
     constructor({ world, random, seed }) {
         Object.assign(this, { world, random, cuts: 0, late: 0, revocations: 0, fell: new Map(), flying: 0, kills: {},
-            listening: [], bag: [], documents: new Documents(seed), base: {}, memory: {}, receipts: false, listAtCourier: false, bytes: 0 });
+            listening: [], bag: [], documents: new Documents(seed), base: {}, memory: {}, bytes: 0,
+            receipts: false, listAtCourier: false });
         this.ways = Object.fromEntries(['tablet -> courier', 'courier -> tablet', 'courier -> dock', 'dock -> courier']
             .map((name) => [name, new Way(name)]));
         VARIANTS.forEach((variant) => Object.assign(variant, { hits: 0, late: 0 }));
@@ -229,13 +123,14 @@ class Campaign {
         this.server = await world.server([{ user: 'chw1' }], { kind: 'couchdb' });
         this.tablet = new Host(await world.tablet('t1', { user: 'chw1' }), 'tablet', { out: ways['tablet -> courier'] });
         this.dock = new Host(await world.dock('dock', this.server), 'dock', { out: ways['dock -> courier'] });
-        this.courier = new Courier(await world.courier('c1'), { tablet: ways['courier -> tablet'], dock: ways['courier -> dock'] });
+        this.courier = new Courier(await world.courier('c1'),
+            { tablet: ways['courier -> tablet'], dock: ways['courier -> dock'] });
         unplug();
         await Promise.all([this.tablet, this.dock, this.courier].map((station) => station.start()));
         this.tablet.pause();
         this.dock.pause();
-        // A first round without a cut: what everybody holds after it is what they may hold after each cut. SQLite keeps a descriptor
-        // for the second connection, which the receiver of more than a group's bytes has, to use it again.
+        // A first round without a cut: what everybody holds after it is what they may hold after each cut. SQLite keeps a
+        // descriptor for the second connection, which the receiver of more than a group's bytes has, to use it again.
         await this.write([2000, 1500000]);
         for (const host of [this.tablet, this.dock, this.tablet]) {
             await this.visit(host, () => this.settled());
@@ -267,8 +162,9 @@ class Campaign {
     // The dock learns of a revocation when it starts.
     async revoke() {
         const name = `x${++this.revocations}`;
-        await this.world.tablet(name, { user: 'chw1' });
-        await this.world.boda(['revoke', name, '--deployment', this.world.deployment, '--passphrase-file', this.world.passphrase]);
+        const { world } = this;
+        await world.tablet(name, { user: 'chw1' });
+        await world.boda(['revoke', name, '--deployment', world.deployment, '--passphrase-file', world.passphrase]);
         await this.host.station.stop();
         await this.host.start();
         this.listAtCourier = true;
@@ -327,8 +223,9 @@ class Campaign {
             return;
         }
         await waitFor('what is held at rest', few, WAIT_MS, ends.map((station) => station.station.program)).catch((e) => {
-            throw new Error(`${e.message}\n${JSON.stringify({ base: this.base, now })}, ${aioContexts()} of AIO, ${this.aio} before\n${
-                Object.values(processes).map((pid) => descriptors(pid).join(' ')).join('\n')}`);
+            const all = Object.values(processes).map((pid) => `\n${descriptors(pid).join(' ')}`).join('');
+            const aio = `AIO: ${aioContexts()}, ${this.aio} before`;
+            throw new Error(`${e.message}\n${JSON.stringify({ base: this.base, now })}, ${aio}${all}`);
         });
         for (const [name, { memory_kb: kb }] of Object.entries(now)) {
             (this.memory[name] = this.memory[name] || []).push(kb);
@@ -475,7 +372,8 @@ class Campaign {
         if (done === 'struck') {
             if (ours || theirs) {
                 where = `${host.role}: ${ours ? ours.frame : 'nothing'}; courier: ${theirs ? theirs.frame : 'nothing'}`;
-                const lost = (from, to) => from && Object.keys(from.went).some((name) => from.went[name] > ((to && to.came[name]) || 0));
+                const lost = (from, to) => from &&
+                    Object.entries(from.went).some(([name, n]) => n > ((to && to.came[name]) || 0));
                 this.flying += lost(ours, theirs) || lost(theirs, ours) ? 1 : 0;
             }
             this.cuts++;
@@ -488,8 +386,9 @@ class Campaign {
             variant.late++;
             this.late++;
         }
-        console.log(`${this.cuts}: ${variant.name}, ${victim} killed: ${done === 'late' ? 'did not come' : `${hit ? '' : 'too late; '}${where}`} (${
-            ((Date.now() - from_ms) / 1000).toFixed(1)} s)`);
+        const words = done === 'late' ? 'did not come' : `${hit ? '' : 'too late; '}${where}`;
+        const seconds = ((Date.now() - from_ms) / 1000).toFixed(1);
+        console.log(`${this.cuts}: ${variant.name}, ${victim} killed: ${words} (${seconds} s)`);
     }
 
     // ---- the whole
@@ -526,16 +425,18 @@ class Campaign {
         }
         console.log(`again: ${Math.round(all / this.cuts)} bytes a cut, ${worst.bytes} at most`);
         const { sent, again } = this.ways['tablet -> courier'];
-        assert.strictEqual(sent - again.reduce((sum, { bytes }) => sum + bytes, 0), this.bytes, 'what went once is what the tablet held');
+        const once = sent - again.reduce((sum, { bytes }) => sum + bytes, 0);
+        assert.strictEqual(once, this.bytes, 'what went once is what the tablet held');
         assert.ok(worst.bytes <= AGAIN_BYTES, `${worst.bytes} bytes went again: ${worst.cut}`);
     }
 
     judgeMemory() {
         for (const [name, kb] of Object.entries(this.memory)) {
             const part = Math.ceil(kb.length / 3), most = (list) => list.reduce((a, b) => Math.max(a, b), 0);
-            console.log(`${name}: VmRSS ${kb[0]} kB first, ${kb[kb.length - 1]} last; ${most(kb.slice(0, part))} at most in the first third, ${
-                most(kb.slice(-part))} in the last`);
-            assert.ok(most(kb.slice(-part)) <= most(kb.slice(0, part)) + GROWTH_KB, `${name} grows`);
+            const [before, after] = [most(kb.slice(0, part)), most(kb.slice(-part))];
+            console.log(`${name}: VmRSS ${kb[0]} kB first, ${kb[kb.length - 1]} last; at most ${before} in the first third, ${
+                after} in the last`);
+            assert.ok(after <= before + GROWTH_KB, `${name} grows`);
         }
     }
 
