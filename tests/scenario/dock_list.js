@@ -23,12 +23,12 @@ scenario('a running dock heeds the revocation list that a courier brings', async
     await tablet.start();
     await replicate(pouch, tablet);
     await courier.plug(tablet);
-    await tablet.program.waitLine(/safe to unplug/, 30000);
+    await tablet.program.waitLine(/safe to unplug/, 120000);
     await courier.unplug();
 
     await empty.plug(running);
     running.start();
-    await running.program.waitLine(/safe to unplug/, 30000);
+    await running.program.waitLine(/safe to unplug/, 120000);
     await empty.unplug();
 
     // Revoked now: the other dock has the new list, and gives it to the courier.

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: AGPL-3.0-or-later
+// timeout 600
 'use strict';
 
 /*
@@ -20,7 +21,7 @@ const NAMES = ['t1', 't2', 't3'];
 async function handOver(courier, tablet) {
     const line = tablet.program.lines.length;
     await courier.plug(tablet);
-    await tablet.program.waitLine(/safe to unplug/, 30000, line);
+    await tablet.program.waitLine(/safe to unplug/, 120000, line);
     await courier.unplug();
 }
 
@@ -61,33 +62,33 @@ scenario('several processes share a dock\'s store', async ({ dir, world, seed })
     await server.stop();
     await couriers[0].plug(first);
     first.start();
-    await first.program.waitLine(/not reachable/, 30000);
+    await first.program.waitLine(/not reachable/, 120000);
 
     // The second one takes what its courier has all the same; an upload leaves the work to the first.
     await couriers[1].plug(second);
     second.start();
-    await second.program.waitLine(/another boda-dock replays/, 15000);
-    await second.program.waitLine(/safe to unplug/, 30000);
-    const uploaded = await third.upload(15000);
+    await second.program.waitLine(/another boda-dock replays/, 120000);
+    await second.program.waitLine(/safe to unplug/, 120000);
+    const uploaded = await third.upload(120000);
     assert.ok(uploaded.some((line) => /another boda-dock replays/.test(line)), uploaded.join('\n'));
     assert.strictEqual((await first.status()).batches.applied, 0);
 
     // The first one dies: the second takes the turn. --once waits for it, and brings its courier the confirmations.
     await first.kill();
-    await second.program.waitLine(/not reachable/, 15000);
+    await second.program.waitLine(/not reachable/, 120000);
     await couriers[2].plug(third);
     const once = third.start(['--once']);
-    await once.waitLine(/courier c3: gone/, 30000);
+    await once.waitLine(/courier c3: gone/, 120000);
     first.start();
-    await first.program.waitLine(/another boda-dock replays/, 15000);
+    await first.program.waitLine(/another boda-dock replays/, 120000);
     await server.start();
-    await once.wait(60000);
+    await once.wait(120000);
     assert.strictEqual(await carried(couriers[2]), 0, 'c3 was told what is applied');
     await couriers[2].unplug();
 
     // Everything arrives once, and both couriers that stayed are told of it by a process that may not have replayed it.
     for (const courier of couriers.slice(0, 2)) {
-        await waitFor(`${courier.name} is freed`, async () => await carried(courier) === 0, 30000, [first.program, second.program]);
+        await waitFor(`${courier.name} is freed`, async () => await carried(courier) === 0, 120000, [first.program, second.program]);
     }
     await assertSame(pouches, server);
     assert.strictEqual((await server.stats()).docs_received_again, 0, 'revisions that came to the server twice');
