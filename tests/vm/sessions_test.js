@@ -111,21 +111,18 @@ class Cable {
         return this.nodes.ask('reset', nodeOf(this.device));
     }
 
-    // A suspended port, which some controllers show instead of an unplugged cable; not long, and longer than the courier waits.
-    async suspended(ms) {
+    // A suspended port, which some controllers show instead of an unplugged cable: not long, and until the courier takes it for
+    // one, by its 2 s for that and not by the 15 s that a host may be silent.
+    async suspendedShortly() {
         await this.nodes.ask('suspend', this.hub);
-        await sleep(ms);
+        await sleep(300);
         await this.nodes.ask('resume', this.hub);
     }
 
-    suspendedShortly() {
-        return this.suspended(300);
-    }
-
     async suspendedLong() {
-        const line = this.courier.program.lines.length;
-        await this.suspended(2700);
-        await this.courier.program.waitLine(/tablet t1: gone/, WAIT_MS, line);
+        await this.nodes.ask('suspend', this.hub);
+        await this.courier.program.waitLine(/tablet t1: gone/, 12000, this.line.courier);
+        await this.nodes.ask('resume', this.hub);
     }
 
     // Suspended by the host, as nobody uses the device: that is no end of anything.
