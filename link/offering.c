@@ -77,6 +77,32 @@ static int corrupt(struct error *error, const char *what)
     return error_set(error, ERROR_CORRUPT, "peer: %s", what);
 }
 
+/* The peer has the batch that its cursor names; the cable may have been pulled before its STORED. */
+static int note_cursor(const struct offering *offering, const unsigned char *id,
+                       struct error *error)
+{
+    struct store *store = offering->options.store;
+    struct error fault;
+    struct batch batch;
+
+    if (batches_find(store, id, &batch, error) < 0)
+        return -1;
+    if (batch.state != BATCH_HELD)
+        return 0;
+    if (store_begin(store, &fault) == 0) {
+        if (batches_handed_over(store, id, &fault) == 0 && store_commit(store, &fault) == 0)
+            return 0;
+        store_rollback(store);
+    }
+    if (fault.kind == ERROR_FULL) {
+        log_warning("%s", fault.text);
+        return 0;
+    }
+    if (error != NULL)
+        *error = fault;
+    return -1;
+}
+
 int offering_begin(struct offering *offering, const struct cursor *cursor, struct error *error)
 {
     int known;
@@ -85,7 +111,7 @@ int offering_begin(struct offering *offering, const struct cursor *cursor, struc
         return corrupt(error, "asks for offers while some are under way");
     if (!offering->begun) {
         known = batches_is_at(offering->options.store, cursor->position, cursor->id, error);
-        if (known < 0)
+        if (known < 0 || (known == 1 && note_cursor(offering, cursor->id, error) != 0))
             return -1;
         offering->position = known == 1 ? cursor->position : 0;
         offering->begun = true;

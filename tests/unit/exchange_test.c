@@ -479,6 +479,35 @@ static void test_restored_store(void **state)
     ends_free(ends);
 }
 
+/* The courier has stored a receipt, but the cable was pulled before it could say so: its cursor does. */
+static void test_stored_unheard(void **state)
+{
+    struct ends *ends = ends_new(deployment, deployment->dock, deployment->courier);
+    struct exchange_counts gadget;
+    struct cursor cursor;
+    struct batch batch;
+    struct label label;
+    struct error error;
+
+    (void)state;
+    stores_add(ends->host.store, &label, SERVER_NAME, "t1", 0, 1, 1000);
+    STORES_OK(store_begin(ends->host.store, &error) == 0, &error);
+    STORES_OK(batches_set_fleeting(ends->host.store, label.id, &error) == 0, &error);
+    STORES_OK(store_commit(ends->host.store, &error) == 0, &error);
+    STORES_OK(batches_find(ends->host.store, label.id, &batch, &error) == 1, &error);
+    cursor.position = batch.position;
+    memcpy(cursor.id, label.id, sizeof cursor.id);
+    STORES_OK(store_begin(ends->gadget.store, &error) == 0, &error);
+    STORES_OK(peers_set_cursor(ends->gadget.store, store_uuid(ends->host.store), &cursor, &error) ==
+                  0,
+              &error);
+    STORES_OK(store_commit(ends->gadget.store, &error) == 0, &error);
+    ends_visit(ends, NULL, &gadget);
+    assert_int_equal(gadget.taken_bytes, 0);
+    assert_int_equal(ends_count(&ends->host, BATCH_HELD), 0);
+    ends_free(ends);
+}
+
 /* A quota that is full: what fits is taken, the rest is offered again once there is room, in the same
  * session too; the session stays well. */
 static void test_quota(void **state)
@@ -628,7 +657,7 @@ int main(void)
         cmocka_unit_test(test_restored_store), cmocka_unit_test(test_quota),
         cmocka_unit_test(test_revocation),     cmocka_unit_test(test_commit_by_time),
         cmocka_unit_test(test_false_label),    cmocka_unit_test(test_stored_is_durable),
-        cmocka_unit_test(test_written_late),
+        cmocka_unit_test(test_written_late),   cmocka_unit_test(test_stored_unheard),
     };
 
     return cmocka_run_group_tests_name("exchange", tests, make, drop);
