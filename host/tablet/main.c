@@ -220,8 +220,8 @@ static struct identity *open_identity(const struct arguments *arguments, struct 
     struct identity *identity;
     struct secret passphrase;
 
-    if (secret_obtain(&passphrase, arguments->passphrase_file,
-                      "Passphrase of the tablet: ", error) != 0)
+    if (secret_obtain(&passphrase, arguments->passphrase_file, "Passphrase of the tablet", error) !=
+        0)
         return NULL;
     identity = identity_open(arguments->identity, &passphrase, error);
     secret_cleanse(&passphrase);
