@@ -196,6 +196,9 @@ scenario(`${SESSIONS} sessions, each ended by something else`, async ({ world, s
         }, WAIT_MS).catch((e) => { throw new Error(`${e.message}\n${JSON.stringify({ base, now })}`); });
         memory.push(now);
         assert.strictEqual(worker(), first.worker, `${i}: ${event}: the courier was started again`);
+        if ((i + 1) % 100 === 0) {
+            console.log(`${i + 1} sessions ended`);
+        }
     }
 
     for (const [event, list] of Object.entries(times_ms).filter(([, { length }]) => length)) {
