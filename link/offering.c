@@ -84,11 +84,10 @@ static int note_cursor(const struct offering *offering, const unsigned char *id,
     struct store *store = offering->options.store;
     struct error fault;
     struct batch batch;
+    int found = batches_find(store, id, &batch, error);
 
-    if (batches_find(store, id, &batch, error) < 0)
-        return -1;
-    if (batch.state != BATCH_HELD)
-        return 0;
+    if (found <= 0 || batch.state != BATCH_HELD)
+        return found < 0 ? -1 : 0;
     if (store_begin(store, &fault) == 0) {
         if (batches_handed_over(store, id, &fault) == 0 && store_commit(store, &fault) == 0)
             return 0;
