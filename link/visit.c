@@ -25,6 +25,7 @@ struct visit {
     enum exchange_phase phase;
     int64_t heard_ms, tick_ms, finish_ms; /* finish_ms: when BYE was asked for, 0: not yet */
     bool cannot_write;                    /* the peer has gone; what it said last is still read */
+    size_t lost_bytes;                    /* of `out`, when that was seen */
 };
 
 static size_t pending(const struct visit *visit)
@@ -51,6 +52,7 @@ static int write_out(struct visit *visit, struct error *error)
         moved = 1;
     }
     if (visit->cannot_write || pending(visit) == 0) {
+        visit->lost_bytes += pending(visit);
         visit->out.length = 0;
         visit->sent = 0;
     } else if (visit->sent > SEND_BYTES) {
@@ -270,6 +272,8 @@ static int run(struct visit *visit, struct error *error)
                     lost.text);
     if (!at_fault)
         farewell(visit);
+    if (visit->lost_bytes + pending(visit) > 0)
+        log_debug("frame: %zu bytes did not go any more", visit->lost_bytes + pending(visit));
     tell_phase(visit);
     return result;
 }

@@ -12,16 +12,18 @@
 const assert = require('assert');
 
 const DATA_HEADER_BYTES = 12;
+const FRAMES_BYTES = 1024;      // what is lost besides the bytes of batches
 const FRAME = /^frame: (\w+) (goes|comes), (\d+) bytes$/;
 const CONNECTED = /^(courier|tablet|dock) \S+: connected$/;
+const LOST = /^frame: (\d+) bytes did not go any more$/;
 const WANTED = /^exchange: \d+ of \d+ batches are wanted, (\d+) bytes$/;
 const GONE = /^(?:courier|tablet|dock) \S+: gone(?:; (\d+) bytes out, (\d+) in)?$/;
 
 /*
  * One way that batches go, over many sessions. A session's first WANT says how much of what is to go is not there; what the
  * session before had sent, and is wanted all the same, goes again. Exact while nothing new is added between two sessions of one
- * series; what is added counts as if it went again. Bytes count as sent when they are given to the link, though in a cut some
- * never reach the wire.
+ * series; what is added counts as if it went again. Bytes count as sent when they are given to the link, but for those that the
+ * end of the session met there; of a killed program these count as well.
  */
 class Way {
     constructor(name) {
@@ -51,6 +53,12 @@ class Way {
         this.sent += bytes;
     }
 
+    // Bytes of whole frames, control frames too.
+    lose(bytes) {
+        this.session.sent -= bytes;
+        this.sent -= bytes;
+    }
+
     // A session that did not come as far as WANT has sent nothing, and changes nothing.
     end(cut) {
         if (this.session && this.session.wanted !== null) {
@@ -62,7 +70,7 @@ class Way {
 
     settle(wanted) {
         if (this.owed !== null) {
-            assert.ok(this.owed + wanted >= 0, `${this.name}: ${-this.owed} bytes were to go still, and ${wanted} are wanted`);
+            assert.ok(this.owed + wanted >= -FRAMES_BYTES, `${this.name}: ${-this.owed} bytes were to go still, and ${wanted} are wanted`);
             this.again.push({ bytes: this.owed + wanted, cut: this.cut });
         }
         this.owed = null;
@@ -95,12 +103,15 @@ class End {
 
     take(text) {
         const connected = CONNECTED.exec(text), frame = FRAME.exec(text), wanted = WANTED.exec(text), gone = GONE.exec(text);
+        const lost = LOST.exec(text);
         if (connected) {
             this.began++;
             this.session = this.last = { peer: connected[1], out: 0, in: 0, went: {}, came: {}, frame: 'no frame', idle: false };
             this.way.begin();
         } else if (frame && this.session) {
             this.frame(frame[1], frame[2], Number(frame[3]));
+        } else if (lost && this.session) {
+            this.way.lose(Number(lost[1]));
         } else if (wanted) {
             this.way.wanted(Number(wanted[1]));
         } else if (/; safe to unplug$/.test(text) && this.session) {
