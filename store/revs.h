@@ -12,11 +12,32 @@
 #define DOC_ID_BYTES 1025 /* a document's id, with its zero; longer ids are refused */
 #define DOC_REV_BYTES 129 /* "N-digest", with its zero */
 
-/* 1 known, 0 not, -1. */
+/* Known: held on this tablet, or listed by the server's view: need not be sent up.  1 known, 0 not, -1. */
 int revs_known(struct store *store, const char *db, const char *id, const char *rev,
                struct error *error);
+
+/* A revision is here: the app has sent it, or it is on the shelf.  revs_forget: an ancestor of one that is here, which
+ * is no leaf any more. */
 int revs_add(struct store *store, const char *db, const char *id, const char *rev,
              struct error *error);
+int revs_forget(struct store *store, const char *db, const char *id, const char *rev,
+                struct error *error);
+
+/* The server has it, by its view: known, but not here unless it was. */
+int revs_at_server(struct store *store, const char *db, const char *id, const char *rev,
+                   struct error *error);
+
+/* The app asks for it though it should have it: it is not here any more.  1 it was here, 0 not, -1. */
+int revs_lost(struct store *store, const char *db, const char *id, const char *rev,
+              struct error *error);
+
+/* The next revision that is here, of all databases, behind AFTER (its db "" : the first), in order of db, id and rev:
+ * 1, 0 no more, -1. */
+struct rev_here {
+    char db[DOC_DB_BYTES], id[DOC_ID_BYTES], rev[DOC_REV_BYTES];
+};
+int revs_next_here(struct store *store, const struct rev_here *after, struct rev_here *out,
+                   struct error *error);
 
 /* The largest known generation of the document that is below REV's and whose rev is known: CouchDB's
  * `possible_ancestors` for _revs_diff.  Calls SHOW for each known rev of the document. */

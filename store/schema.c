@@ -90,14 +90,52 @@ static const char STEP_1[] =
     " user TEXT PRIMARY KEY, mark BLOB NOT NULL CHECK (length(mark) = 32)"
     ") STRICT, WITHOUT ROWID;";
 
+/* The way down (docs/down.md).  At the dock: the listing, what a tablet holds, what is under way, what was
+ * withdrawn.  At the tablet: the shelf, the view; `rev.here`: held on this tablet, and not only known to be at the
+ * server. */
+static const char STEP_2[] =
+    "CREATE TABLE listed ("
+    " tablet TEXT NOT NULL, db TEXT NOT NULL, doc TEXT NOT NULL, rev TEXT NOT NULL,"
+    " PRIMARY KEY (tablet, db, doc, rev)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE listing ("
+    " tablet TEXT NOT NULL, db TEXT NOT NULL, since TEXT NOT NULL, view_due INTEGER NOT NULL,"
+    " PRIMARY KEY (tablet, db)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE holding ("
+    " tablet TEXT NOT NULL, db TEXT NOT NULL, doc TEXT NOT NULL, rev TEXT NOT NULL,"
+    " PRIMARY KEY (tablet, db, doc, rev)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE under_way ("
+    " tablet TEXT NOT NULL, db TEXT NOT NULL, doc TEXT NOT NULL, rev TEXT NOT NULL, batch BLOB NOT NULL,"
+    " PRIMARY KEY (tablet, db, doc, rev)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX under_way_batch ON under_way (batch);"
+    "CREATE TABLE withdrawn ("
+    " tablet TEXT NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, size INTEGER NOT NULL,"
+    " PRIMARY KEY (tablet, seq)) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE shelf ("
+    " seq INTEGER PRIMARY KEY AUTOINCREMENT," /* never given twice: clients remember it */
+    " db TEXT NOT NULL, doc TEXT NOT NULL, rev TEXT NOT NULL, deleted INTEGER NOT NULL,"
+    " batch INTEGER NOT NULL REFERENCES batch (key), at INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " UNIQUE (db, doc, rev)) STRICT;"
+    "CREATE INDEX shelf_batch ON shelf (batch);"
+    "CREATE TABLE view ("
+    " db TEXT PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL,"
+    " server TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE view_doc ("
+    " db TEXT NOT NULL, doc TEXT NOT NULL, rev TEXT NOT NULL,"
+    " PRIMARY KEY (db, doc, rev)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE view_gone ("
+    " db TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (db, doc)) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE rev ADD COLUMN here INTEGER NOT NULL DEFAULT 1;";
+
 /* Step N brings a database of user_version N - 1 to N.  Steps that were released are never changed. */
-static const char *const STEPS[] = {STEP_1};
+static const char *const STEPS[] = {STEP_1, STEP_2};
 #define VERSION ((int64_t)(sizeof STEPS / sizeof STEPS[0]))
 
 static const char *const SMALL_TABLES[] = {
-    "store",        "batch",       "usage",     "own_stream", "own_receipt",
-    "receipt_seen", "receipt_due", "peer",      "carried",    "crl",
-    "certificate",  "rev",         "local_doc", "refusal",    "refused_login",
+    "store",       "batch",     "usage",         "own_stream", "own_receipt", "receipt_seen",
+    "receipt_due", "peer",      "carried",       "crl",        "certificate", "rev",
+    "local_doc",   "refusal",   "refused_login", "listed",     "listing",     "holding",
+    "under_way",   "withdrawn", "shelf",         "view",       "view_doc",    "view_gone",
 };
 
 int schema_look(struct store *store, enum schema_found *found, struct error *error)
