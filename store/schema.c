@@ -111,12 +111,20 @@ static const char STEP_2[] =
     " tablet TEXT NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, size INTEGER NOT NULL,"
     " PRIMARY KEY (tablet, seq)) STRICT, WITHOUT ROWID;"
 
+    "CREATE TABLE view_made (" /* the newest view of each listing */
+    " tablet TEXT NOT NULL, db TEXT NOT NULL, batch BLOB NOT NULL,"
+    " PRIMARY KEY (tablet, db)) STRICT, WITHOUT ROWID;"
+
     "CREATE TABLE shelf ("
     " seq INTEGER PRIMARY KEY AUTOINCREMENT," /* never given twice: clients remember it */
     " db TEXT NOT NULL, doc TEXT NOT NULL, rev TEXT NOT NULL, deleted INTEGER NOT NULL,"
     " batch INTEGER NOT NULL REFERENCES batch (key), at INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " latest INTEGER NOT NULL DEFAULT 0," /* 1: of the rows of its document the one with the highest seq */
     " UNIQUE (db, doc, rev)) STRICT;"
     "CREATE INDEX shelf_batch ON shelf (batch);"
+    "CREATE INDEX shelf_latest ON shelf (db) WHERE latest = 1;"
+    /* Applied, and its bytes are kept: for the shelf, or for documents that were refused. */
+    "CREATE INDEX batch_kept ON batch (source) WHERE state = 3 AND here > 0;"
     "CREATE TABLE view ("
     " db TEXT PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL,"
     " server TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
@@ -132,10 +140,11 @@ static const char *const STEPS[] = {STEP_1, STEP_2};
 #define VERSION ((int64_t)(sizeof STEPS / sizeof STEPS[0]))
 
 static const char *const SMALL_TABLES[] = {
-    "store",       "batch",     "usage",         "own_stream", "own_receipt", "receipt_seen",
-    "receipt_due", "peer",      "carried",       "crl",        "certificate", "rev",
-    "local_doc",   "refusal",   "refused_login", "listed",     "listing",     "holding",
-    "under_way",   "withdrawn", "shelf",         "view",       "view_doc",    "view_gone",
+    "store",        "batch",       "usage",     "own_stream", "own_receipt",
+    "receipt_seen", "receipt_due", "peer",      "carried",    "crl",
+    "certificate",  "rev",         "local_doc", "refusal",    "refused_login",
+    "listed",       "listing",     "holding",   "under_way",  "withdrawn",
+    "view_made",    "shelf",       "view",      "view_doc",   "view_gone",
 };
 
 int schema_look(struct store *store, enum schema_found *found, struct error *error)
