@@ -18,17 +18,75 @@ int revs_known(struct store *store, const char *db, const char *id, const char *
     return result;
 }
 
-int revs_add(struct store *store, const char *db, const char *id, const char *rev,
-             struct error *error)
+/* Run SQL, which changes the row of (DB, ID, REV): 1 if there was something to change, 0 not, -1. */
+static int change(struct store *store, const char *sql, const char *db, const char *id,
+                  const char *rev, struct error *error)
 {
-    static const char ADD[] = "INSERT INTO rev (db, doc, rev) VALUES (?1, ?2, ?3)"
-                              " ON CONFLICT (db, doc, rev) DO NOTHING";
-    struct statement s = statement_start(store, ADD);
+    struct statement s = statement_start(store, sql);
 
     statement_text(&s, 1, db);
     statement_text(&s, 2, id);
     statement_text(&s, 3, rev);
-    return statement_run(&s, error);
+    if (statement_run(&s, error) != 0)
+        return -1;
+    return sqlite3_changes(store->db) > 0 ? 1 : 0;
+}
+
+int revs_add(struct store *store, const char *db, const char *id, const char *rev,
+             struct error *error)
+{
+    static const char ADD[] = "INSERT INTO rev (db, doc, rev, here) VALUES (?1, ?2, ?3, 1)"
+                              " ON CONFLICT (db, doc, rev) DO UPDATE SET here = 1 WHERE here = 0";
+
+    return change(store, ADD, db, id, rev, error) < 0 ? -1 : 0;
+}
+
+static const char NOT_HERE[] =
+    "UPDATE rev SET here = 0 WHERE db = ?1 AND doc = ?2 AND rev = ?3 AND here = 1";
+
+int revs_forget(struct store *store, const char *db, const char *id, const char *rev,
+                struct error *error)
+{
+    return change(store, NOT_HERE, db, id, rev, error) < 0 ? -1 : 0;
+}
+
+int revs_lost(struct store *store, const char *db, const char *id, const char *rev,
+              struct error *error)
+{
+    return change(store, NOT_HERE, db, id, rev, error);
+}
+
+int revs_at_server(struct store *store, const char *db, const char *id, const char *rev,
+                   struct error *error)
+{
+    static const char ADD[] = "INSERT INTO rev (db, doc, rev, here) VALUES (?1, ?2, ?3, 0)"
+                              " ON CONFLICT (db, doc, rev) DO NOTHING";
+
+    return change(store, ADD, db, id, rev, error) < 0 ? -1 : 0;
+}
+
+int revs_next_here(struct store *store, const struct rev_here *after, struct rev_here *out,
+                   struct error *error)
+{
+    static const char NEXT[] = "SELECT db, doc, rev FROM rev WHERE (db, doc, rev) > (?1, ?2, ?3)"
+                               " AND here = 1 ORDER BY db, doc, rev LIMIT 1";
+    struct statement s = statement_start(store, NEXT);
+    struct rev_here found;
+    int result;
+
+    statement_text(&s, 1, after->db);
+    statement_text(&s, 2, after->id);
+    statement_text(&s, 3, after->rev);
+    result = statement_step(&s, error);
+    if (result == 1) {
+        /* AFTER and OUT may be one. */
+        statement_get_text(&s, 0, found.db, sizeof found.db);
+        statement_get_text(&s, 1, found.id, sizeof found.id);
+        statement_get_text(&s, 2, found.rev, sizeof found.rev);
+        statement_end(&s);
+        *out = found;
+    }
+    return result;
 }
 
 int revs_each(struct store *store, const char *db, const char *id,

@@ -16,8 +16,8 @@
 int revs_known(struct store *store, const char *db, const char *id, const char *rev,
                struct error *error);
 
-/* A revision is here: the app has sent it, or it is on the shelf.  revs_forget: an ancestor of one that is here, which
- * is no leaf any more. */
+/* A revision is here: the app has sent it, or it is on the shelf.  revs_forget: an ancestor of one that is here is
+ * no leaf any more; it stays known, as an ancestor is for CouchDB. */
 int revs_add(struct store *store, const char *db, const char *id, const char *rev,
              struct error *error);
 int revs_forget(struct store *store, const char *db, const char *id, const char *rev,
@@ -32,7 +32,7 @@ int revs_lost(struct store *store, const char *db, const char *id, const char *r
               struct error *error);
 
 /* The next revision that is here, of all databases, behind AFTER (its db "" : the first), in order of db, id and rev:
- * 1, 0 no more, -1. */
+ * 1, 0 no more, -1.  AFTER and OUT may be one. */
 struct rev_here {
     char db[DOC_DB_BYTES], id[DOC_ID_BYTES], rev[DOC_REV_BYTES];
 };

@@ -156,6 +156,48 @@ static void test_revs(void **state)
     assert_int_equal(revs_add(s, "medic", "d3", "1-a", &world->error), -1); /* no transaction */
 }
 
+/* What is here is walked in order, over all databases; what only the server has is known and not walked; what the
+ * app lost, and ancestors, stay known. */
+static void test_revs_here(void **state)
+{
+    struct world *world = *state;
+    struct store *s = world->store;
+    struct rev_here at = {0};
+
+    assert_int_equal(revs_next_here(s, &at, &at, &world->error), 0);
+    CHANGE(world, revs_at_server(s, "medic", "d0", "1-a", &world->error));
+    CHANGE(world, revs_add(s, "medic", "d1", "1-a", &world->error));
+    CHANGE(world, revs_add(s, "medic", "d1", "2-b", &world->error));
+    CHANGE(world, revs_add(s, "a-meta", "d2", "1-c", &world->error));
+    CHANGE(world, revs_at_server(s, "medic", "d1", "2-b", &world->error)); /* stays here */
+    CHANGE(world, revs_forget(s, "medic", "d1", "1-a", &world->error));
+    CHANGE(world, revs_forget(s, "medic", "d9", "1-a", &world->error)); /* never heard of */
+    assert_int_equal(revs_next_here(s, &at, &at, &world->error), 1);
+    assert_string_equal(at.db, "a-meta");
+    assert_string_equal(at.id, "d2");
+    assert_string_equal(at.rev, "1-c");
+    assert_int_equal(revs_next_here(s, &at, &at, &world->error), 1);
+    assert_string_equal(at.db, "medic");
+    assert_string_equal(at.rev, "2-b");
+    assert_int_equal(revs_next_here(s, &at, &at, &world->error), 0);
+    assert_int_equal(revs_known(s, "medic", "d1", "1-a", &world->error), 1);
+    assert_int_equal(revs_known(s, "medic", "d0", "1-a", &world->error), 1);
+    assert_int_equal(revs_known(s, "medic", "d9", "1-a", &world->error), 0);
+
+    CHANGE_IS(world, revs_lost(s, "medic", "d1", "2-b", &world->error), 1);
+    CHANGE_IS(world, revs_lost(s, "medic", "d1", "2-b", &world->error), 0);
+    CHANGE_IS(world, revs_lost(s, "medic", "d0", "1-a", &world->error), 0);
+    memset(&at, 0, sizeof at);
+    assert_int_equal(revs_next_here(s, &at, &at, &world->error), 1);
+    assert_int_equal(revs_next_here(s, &at, &at, &world->error), 0);
+    /* The shelf gets it anew. */
+    CHANGE(world, revs_add(s, "medic", "d1", "2-b", &world->error));
+    CHANGE(world, revs_add(s, "medic", "d0", "1-a", &world->error));
+    assert_int_equal(revs_next_here(s, &at, &at, &world->error), 1);
+    assert_string_equal(at.id, "d0");
+    assert_int_equal(revs_next_here(s, &at, &at, &world->error), 1);
+}
+
 /* `_local` documents: put at the present rev alone, as CouchDB does. */
 static void test_local_docs(void **state)
 {
@@ -311,10 +353,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_cursors),       TEST(test_carried),
-        TEST(test_crl),           TEST(test_certificates),
-        TEST(test_visits),        TEST(test_revs),
-        TEST(test_local_docs),    TEST(test_refusals_keep_bytes),
+        TEST(test_cursors),       TEST(test_carried),         TEST(test_crl),
+        TEST(test_certificates),  TEST(test_visits),          TEST(test_revs),
+        TEST(test_revs_here),     TEST(test_local_docs),      TEST(test_refusals_keep_bytes),
         TEST(test_refused_again), TEST(test_retry_and_clear),
     };
 
