@@ -106,7 +106,7 @@ static const char STEP_2[] =
     "CREATE TABLE under_way ("
     " tablet TEXT NOT NULL, db TEXT NOT NULL, doc TEXT NOT NULL, rev TEXT NOT NULL, batch BLOB NOT NULL,"
     " PRIMARY KEY (tablet, db, doc, rev)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX under_way_batch ON under_way (batch);"
+    "CREATE INDEX under_way_batch ON under_way (tablet, batch);"
     "CREATE TABLE withdrawn ("
     " tablet TEXT NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, size INTEGER NOT NULL,"
     " PRIMARY KEY (tablet, seq)) STRICT, WITHOUT ROWID;"
@@ -133,7 +133,10 @@ static const char STEP_2[] =
     " PRIMARY KEY (db, doc, rev)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE view_gone ("
     " db TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (db, doc)) STRICT, WITHOUT ROWID;"
-    "ALTER TABLE rev ADD COLUMN here INTEGER NOT NULL DEFAULT 1;";
+    "ALTER TABLE rev ADD COLUMN here INTEGER NOT NULL DEFAULT 1;"
+    /* The tablets whose mail the peer was offered, up to its cursor; '*': all. */
+    "ALTER TABLE peer ADD COLUMN tablets TEXT NOT NULL DEFAULT '*';"
+    "CREATE INDEX batch_partial ON batch (source) WHERE state = 0;";
 
 /* Step N brings a database of user_version N - 1 to N.  Steps that were released are never changed. */
 static const char *const STEPS[] = {STEP_1, STEP_2};
