@@ -315,7 +315,7 @@ async function main() {
     }
 }
 
-module.exports = { generate, leaves, load, readNdjson, neverUp, fromArgs, OPTIONS };
+module.exports = { generate, leaves, load, readNdjson, neverUp, fromArgs, OPTIONS, READ_ONLY_IDS, READ_ONLY_TYPES };
 
 if (require.main === module) {
     main().catch((e) => { console.error(`docs: ${e.message}`); process.exit(1); });

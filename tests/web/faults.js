@@ -3,7 +3,7 @@
 
 /*
  * Faults on demand, and counts, for the CHT front. A fault is {path, method, after, count, and one of: status (with json,
- * retry_after), delay_ms, cut}: it spares the first `after` requests whose URL contains `path`, then strikes `count` times (1
+ * or body, retry_after), delay_ms, cut}: it spares the first `after` requests whose URL contains `path`, then strikes `count` times (1
  * unless told). cut:true breaks the connection in the middle of the answer, after the write was done; cut:"request" before.
  */
 
@@ -49,14 +49,14 @@ class Faults {
         if (!fault.status) {
             return false;
         }
-        const headers = { 'Content-Type': fault.json ? 'application/json' : 'text/html' };
+        const headers = { 'Content-Type': fault.json || fault.body ? 'application/json' : 'text/html' };
         if (fault.retry_after !== undefined) {
             headers['Retry-After'] = String(fault.retry_after);
         }
         req.resume();
         res.writeHead(fault.status, headers);
-        res.end(fault.json ? JSON.stringify({ code: fault.status, error: 'fault', reason: 'asked for by the test' })
-            : `<html><body><h1>${fault.status}</h1></body></html>\n`);
+        res.end(fault.body || (fault.json ? JSON.stringify({ code: fault.status, error: 'fault', reason: 'asked for by the test' })
+            : `<html><body><h1>${fault.status}</h1></body></html>\n`));
         return true;
     }
 }
@@ -79,7 +79,7 @@ class Stats {
     reset() {
         this.seen.clear();
         this.counts = { connections: 0, requests: {}, statuses: {}, in_flight_peak: 0, bytes_received: 0, largest_body_bytes: 0,
-            docs_received: 0, docs_received_again: 0, docs_refused: 0, docs_per_request_max: 0 };
+            docs_received: 0, docs_received_again: 0, docs_refused: 0, docs_per_request_max: 0, docs_served: 0 };
     }
 
     begin(req, res) {
@@ -97,6 +97,12 @@ class Stats {
     body(bytes) {
         this.counts.bytes_received += bytes;
         this.counts.largest_body_bytes = Math.max(this.counts.largest_body_bytes, bytes);
+    }
+
+    // The documents of a _bulk_get's answer, which is returned.
+    served(answer) {
+        this.counts.docs_served += (answer.results || []).flatMap((r) => r.docs).filter((d) => d.ok).length;
+        return answer;
     }
 
     // again: already received in an earlier request that was answered (a refused document tried once more counts as well).

@@ -19,6 +19,7 @@ const { compare } = require('./compare');
 const docs = require('./docs');
 const { Program } = require('./program');
 const { Server } = require('./stations');
+const { WebApp } = require('./webapp');
 
 const JSON_TYPE = { 'content-type': 'application/json', accept: 'application/json' };
 const USERS = [{ user: 'chw1' }, { user: 'chw2', place: 'facility-chw1' }, { user: 'other' }, { user: 'fresh', reset: true },
@@ -212,6 +213,62 @@ const tests = {
         assert.strictEqual((await ask('GET', '/medic-user-chw1-meta/')).status, 200);
         const put = await ask('PUT', '/medic/_local/x', { body: { _id: '_local/x', last_seq: 5 } });
         assert.deepStrictEqual([put.status, (await ask('GET', '/medic/_local/x')).json.last_seq], [201, 5]);
+    },
+    'get-ids: what a user should hold, without what is deleted or purged': async () => {
+        const [own, gone, purged] = [person(), person(), person()], about = report(own._id);
+        const form = doc({ type: 'form' }), foreign = person({}, 'elsewhere'), rival = { ...doc({ ...own, rival: true }), _id: own._id };
+        await bulk([own, gone, purged, about, form, foreign, rival], { user: 'boss' });
+        await bulk([doc({ ...gone, _deleted: true }, gone._revisions.ids)], { user: 'boss' });
+        await server.test('purge', { user: 'chw1', ids: [purged._id] });
+        const getIds = async (user) => (await ask('GET', '/api/v1/replication/get-ids', { user })).json.doc_ids_revs;
+        const mine = await getIds('chw1'), theirs = await getIds('chw2');
+        const names = [own, gone, purged, about, form, foreign].map((d) => d._id);
+        const listed = (list) => names.map((id) => list.some((row) => row.id === id));
+        assert.deepStrictEqual(listed(mine), [true, false, false, true, true, false]);
+        assert.deepStrictEqual(listed(theirs), [true, false, true, true, true, false]);
+        const winner = own._rev > rival._rev ? own._rev : rival._rev;
+        assert.strictEqual(mine.find((row) => row.id === own._id).rev, winner);
+        const deletes = await ask('POST', '/api/v1/replication/get-deletes', { body: { doc_ids: [...names, 'never-heard-of'] } });
+        assert.deepStrictEqual(deletes.json, { doc_ids: [gone._id, purged._id] });
+    },
+    'sentinel: contacts that lack a member get it, by a new revision': async () => {
+        const patient = person();
+        await bulk([patient]);
+        assert.ok((await server.test('sentinel', {})).edited >= 1);
+        assert.strictEqual((await server.test('sentinel', {})).edited, 0);
+        const { json } = await ask('GET', `/medic/${patient._id}`);
+        assert.deepStrictEqual([json._rev[0], typeof json.patient_id], ['2', 'string']);
+        assert.deepStrictEqual((await bulk([report(undefined, { fields: { patient_id: json.patient_id } })])).json, []);
+    },
+    'webapp: up and down, deletes and purges; purge stubs stay': async () => {
+        const local = memory(), app = new WebApp(local, server.url.replace('//', '//chw1:chw1-pw@'));
+        const [kept, gone, edited] = [person(), person(), person(photo({ data: base64('one') }))];
+        await bulk([kept, gone, edited]);
+        await app.sync();
+        const first = await local.get(edited._id, { attachments: true });
+        assert.strictEqual(first._attachments['a.jpg'].data, base64('one'));
+        await local.put({ ...first, notes: 'by the app' });
+        await local.put({ _id: 'form:local', type: 'form' });
+        await bulk([doc({ ...gone, _deleted: true }, gone._revisions.ids)], { user: 'boss' });
+        await server.test('purge', { user: 'chw1', ids: [kept._id] });
+        const { purged } = await app.sync();
+        assert.ok(purged >= 2);
+        await app.sync();
+        assert.strictEqual((await ask('GET', `/medic/${edited._id}`)).json.notes, 'by the app');
+        assert.strictEqual((await ask('GET', `/medic/${kept._id}`)).json._rev, kept._rev);
+        assert.strictEqual((await ask('GET', '/medic/form:local', { user: 'boss' })).status, 404);
+        assert.deepStrictEqual((await app.differences()).map((d) => d.id), ['form:local']);
+    },
+    'changes: pending, and the filter _selector': async () => {
+        const list = [person({ village: 'a' }), person({ village: 'b' }), person({ village: 'a' })];
+        await bulk(list, { to: plain });
+        const all = (await ask('GET', '/medic/_changes', { to: plain })).json;
+        assert.strictEqual(all.pending, 0);
+        const few = (await ask('GET', '/medic/_changes?limit=1', { to: plain })).json;
+        assert.deepStrictEqual([few.results.length, few.pending], [1, all.results.length - 1]);
+        const body = { selector: { village: 'a' } };
+        const { json } = await ask('POST', '/medic/_changes?filter=_selector&style=all_docs', { to: plain, body });
+        assert.deepStrictEqual(json.results.map((r) => r.id).sort(), [list[0]._id, list[2]._id].sort());
     },
     'faults: statuses, with count, after and Retry-After': async () => {
         await server.fault({ path: '_revs_diff', status: 503, count: 2, after: 1, retry_after: 7 });

@@ -4,12 +4,13 @@
 /*
  * A test server: what the CHT API does in front of CouchDB, in front of express-pouchdb.
  *
- *   node server.js --port N [--kind cht|couchdb] [--users FILE] [--store DIR] [--db medic] [--control] [--cert FILE --key FILE] [--pace couchdb]
+ *   node server.js --port N [--kind cht|couchdb] [--users FILE] [--store DIR] [--db medic] [--control] [--cert FILE --key FILE] [--pace couchdb|cht]
  *
  * --port 0 takes a free one; the line 'listening URL' tells when it is ready. Without --store the documents are in memory.
- * --pace couchdb answers _bulk_docs and _revs_diff no faster than a CouchDB 3.5 that writes to disk (see Pace).
- * --kind couchdb has no filter and none of CHT's oddities. --control adds POST /_test/fault, POST /_test/reset, GET /_test/stats
- * and POST /_test/expire (ends all sessions).
+ * --pace couchdb answers _bulk_docs and _revs_diff no faster than a CouchDB 3.5 that writes to disk, --pace cht answers _bulk_get no
+ * faster than a CHT 4.22 (see Pace).
+ * --kind couchdb has no filter and none of CHT's oddities. --control adds POST /_test/fault, POST /_test/reset, GET /_test/stats,
+ * POST /_test/expire (ends all sessions), POST /_test/purge {user, ids} and POST /_test/sentinel {member, limit} (replication.js).
  */
 
 const crypto = require('crypto');
@@ -24,6 +25,7 @@ const expressPouchDB = require('express-pouchdb');
 const { Accounts, readUsers } = require('./accounts');
 const { Faults, Stats } = require('./faults');
 const { Lineage, isContact } = require('./lineage');
+const { Replication } = require('./replication');
 
 const REQUEST_BYTES_MAX = 32 * 1024 * 1024;     // nginx before CHT
 const DOCUMENT_BYTES_MAX = 8000000;             // CouchDB's max_document_size, attachments not counted
@@ -61,10 +63,12 @@ async function readBody(req, limit) {
     return bytes > limit ? null : Buffer.concat(chunks);
 }
 
-// Lets fn see and change the JSON that express-pouchdb is about to answer.
+// Lets fn see and change the JSON that express-pouchdb is about to answer; the fn that was given last sees it first.
 function onJson(res, fn) {
+    const before = Object.getOwnPropertyDescriptor(res, 'send');
     res.send = (body) => {
         delete res.send;
+        Object.defineProperties(res, before ? { send: before } : {});
         return res.send(Buffer.from(JSON.stringify(fn(JSON.parse(body.toString()), res.statusCode)) + '\n'));
     };
 }
@@ -90,11 +94,13 @@ function checkDocs(docs, bytes) {
 /*
  * The pace of a real server, so that what a client waits for weighs as it does there. _bulk_docs fitted to a CouchDB 3.5 on a PC:
  * requests of 100 documents one by one 934 documents/s, of 500 one by one 1,999, of 500 four at a time 2,626: that is 60 ms a request,
- * in parallel, and 0.38 ms a document, one after the other. _revs_diff only reads: assumed 5 ms and a tenth of that.
+ * in parallel, and 0.38 ms a document, one after the other. _revs_diff only reads: assumed 5 ms and a tenth of that. _bulk_get
+ * fitted to a CHT 4.22: requests of 100 documents one by one 381 documents/s, four at a time 685, of 500 four at a time 1,962: 116 ms a
+ * request in parallel, 118 ms a request and 0.27 ms a document one after the other.
  */
 class Pace {
-    constructor() {
-        this.free_ms = 0;
+    constructor(of) {
+        Object.assign(this, { of, free_ms: 0 });
     }
 
     async wait(request_ms, docs_ms) {
@@ -103,13 +109,14 @@ class Pace {
         await new Promise((done) => setTimeout(done, this.free_ms - now_ms + request_ms));
     }
 
-    bulkDocs(docs) { return this.wait(60, 0.38 * docs); }
-    revsDiff(docs) { return this.wait(5, 0.038 * docs); }
+    bulkDocs(docs) { return this.of === 'couchdb' && this.wait(60, 0.38 * docs); }
+    revsDiff(docs) { return this.of === 'couchdb' && this.wait(5, 0.038 * docs); }
+    bulkGet(docs) { return this.of === 'cht' && this.wait(116, 118 + 0.27 * docs); }
 }
 
 class Front {
     constructor({ kind, users, dir, db, control, pace }) {
-        Object.assign(this, { kind, control, pace: pace === 'couchdb' && new Pace(), name: db, accounts: new Accounts(users) });
+        Object.assign(this, { kind, control, pace: pace && new Pace(pace), name: db, accounts: new Accounts(users) });
         this.faults = new Faults();
         this.stats = new Stats();
         this.lineage = new Lineage();
@@ -124,8 +131,8 @@ class Front {
     async open() {
         this.names.add(this.name);
         this.db = new this.Pouch(this.name);
-        const all = await this.db.changes({ include_docs: true });
-        all.results.forEach((change) => this.lineage.note(change.doc));
+        this.replication = new Replication(this.db, this.lineage);
+        await this.replication.refresh();
     }
 
     async handle(req, res) {
@@ -171,6 +178,9 @@ class Front {
         if (req.method === 'GET' && ['', 'dbinfo'].includes(parts.join('/'))) {
             return sendJson(res, 200, { couchdb: 'Welcome', version: '3.5.0', uuid: this.uuid, vendor: { name: 'Boda test' } });
         }
+        if (cht && parts[0] === 'api') {
+            return this.api(req, res, parts.slice(1).join('/'), user, body);
+        }
         return this.route(req, res, { parts, body, user, filtered: cht && !this.accounts.online(user) });
     }
 
@@ -186,6 +196,16 @@ class Front {
         }
         const to = user.reset ? '/medic/password-reset' : '/';
         return sendText(res, 302, to, { Location: to, 'Set-Cookie': user.reset ? 'userCtx=; Path=/' : this.accounts.cookie(user) });
+    }
+
+    async api(req, res, route, user, body) {
+        if (req.method === 'GET' && route === 'v1/replication/get-ids') {
+            return sendJson(res, 200, await this.replication.getIds(user));
+        }
+        if (req.method === 'POST' && route === 'v1/replication/get-deletes') {
+            return sendJson(res, 200, await this.replication.getDeletes(user, JSON.parse(body.toString()).doc_ids));
+        }
+        throw new Refusal(404, 'not_found', 'missing');
     }
 
     refuseUser(req, res, failure) {
@@ -220,6 +240,9 @@ class Front {
             delete req.headers['content-encoding'];
         }
         req._body = true;               // express-pouchdb need not parse it again
+        if (what === '_bulk_get') {
+            onJson(res, (answer) => this.stats.served(answer));
+        }
         if (ask.filtered && !await this.mayAsk(req, res, ask, db, what)) {
             throw new Refusal(403, 'forbidden', 'Insufficient privileges');
         }
@@ -232,6 +255,12 @@ class Front {
         }
         if (this.pace && what === '_revs_diff') {
             await this.pace.revsDiff(Object.keys(req.body).length);
+        }
+        if (what === '_changes' && this.kind === 'couchdb') {
+            return this.changes(req, res, new this.Pouch(db));
+        }
+        if (this.pace && what === '_bulk_get') {
+            await this.pace.bulkGet((req.body.docs || []).length);
         }
         if (bulkDocs) {
             await (this.pace && this.pace.bulkDocs((req.body.docs || []).length));
@@ -254,7 +283,7 @@ class Front {
                 rows: body.rows && body.rows.filter(own) }));
             return true;
         }
-        const may = this.lineage.filter(user);
+        const may = await this.replication.readable(user);
         if (what === '_bulk_get') {
             onJson(res, (body) => ({ results: body.results.filter((r) => r.docs.every((d) => d.ok && may(d.ok))) }));
             return true;
@@ -263,6 +292,24 @@ class Front {
             return ['_bulk_docs', '_revs_diff', '_local'].includes(what);
         }
         return req.method === 'GET' && parts.length === 2 && this.db.get(what).then(may, () => false);
+    }
+
+    // What CouchDB has and express-pouchdb has not: the filter _selector, and how many changes are pending.
+    async changes(req, res, db) {
+        const query = new URL(req.url, 'http://front').searchParams;
+        if (!['', 'normal'].includes(query.get('feed') || '')) {
+            return this.app(req, res);
+        }
+        const options = { since: Number(query.get('since') || 0), style: query.get('style') || 'main_only',
+            ...query.has('limit') && { limit: Number(query.get('limit')) },
+            ...query.get('descending') === 'true' && { descending: true },
+            ...query.get('include_docs') === 'true' && { include_docs: true },
+            ...query.get('filter') === '_selector' && { selector: (req.body || {}).selector },
+            ...(req.body || {}).doc_ids && { doc_ids: req.body.doc_ids } };
+        const answer = await db.changes(options);
+        const rest = options.limit > answer.results.length ? [] : (await db.changes({ ...options, limit: undefined,
+            since: answer.last_seq })).results;
+        return sendJson(res, 200, { ...answer, pending: rest.length });
     }
 
     async bulkDocs(req, res, { user, filtered, body }, db) {
@@ -313,6 +360,8 @@ class Front {
             this.faults = new Faults();
             this.stats.reset();
             this.accounts.reset();
+        } else if (what === 'purge' || what === 'sentinel') {
+            return sendJson(res, 200, await this.replication[what](JSON.parse(body.toString())));
         }
         return sendJson(res, 200, { ...this.stats.counts, faults: this.faults.fired });
     }

@@ -99,6 +99,16 @@ class Tablet extends Station {
     url(db = 'medic') {
         return `http://${encodeURIComponent(this.user)}:${encodeURIComponent(this.secret)}@127.0.0.1:${this.port}/${db}`;
     }
+
+    // A request with the app's authentication; gives {status, headers, json or text}.
+    async ask(method, route, body) {
+        const authorization = 'Basic ' + Buffer.from(`${this.user}:${this.secret}`).toString('base64');
+        const answer = await fetch(`http://127.0.0.1:${this.port}/${route}`, { method, body: body && JSON.stringify(body),
+            headers: { authorization, accept: 'application/json', 'content-type': 'application/json' } });
+        const text = await answer.text();
+        const json = /json/.test(answer.headers.get('content-type')) ? JSON.parse(text) : null;
+        return { status: answer.status, headers: answer.headers, json, text };
+    }
 }
 
 class Courier extends Station {
@@ -164,8 +174,13 @@ class Server {
         this.program = new Program('server', process.execPath, [path.join(__dirname, 'server.js'), '--port', String(this.port),
             '--kind', this.kind, '--users', this.users, '--control', ...store], { log: path.join(this.world.dir, 'server.log') });
         [, this.url, this.port] = await this.program.waitLine(/^listening (.*:(\d+))$/, START_MS);
-        this.admin = this.url.replace('//', '//admin:password@') + `/${this.db}`;
+        this.admin = this.as('admin', 'password');
         return this;
+    }
+
+    // The database's URL for a user.
+    as(user, password = `${user}-pw`, db = this.db) {
+        return this.url.replace('//', `//${user}:${password}@`) + `/${db}`;
     }
 
     async test(what, body) {
@@ -176,6 +191,8 @@ class Server {
     stats() { return this.test('stats'); }
     fault(fault) { return this.test('fault', fault); }
     reset() { return this.test('reset', {}); }
+    purge(user, ids) { return this.test('purge', { user, ids }); }
+    sentinel(options = {}) { return this.test('sentinel', options); }
     stop() { return this.program.stop(); }
     kill() { return this.program.kill(); }
 }
