@@ -18,11 +18,17 @@ struct shelf_doc {
 };
 
 /* Put a document on the shelf, in the caller's transaction; it becomes known and held (store/revs.h).  One that is there
- * already stays as it is, and so does a batch's mark.  ANCESTORS (COUNT of them) leave the shelf. */
+ * already stays as it is, in the batch where it is.  ANCESTORS (COUNT of them) leave the shelf.  The batch must be in this
+ * store. */
 int shelf_put(struct store *store, const char *db, const struct shelf_doc *doc,
               const char *const *ancestors, size_t count, struct error *error);
 
-/* Take off the documents of ID with a generation below that of REV; with REV NULL all of them. */
+/* A revision of ID is here, with these ANCESTORS: they leave the shelf and are not held any more. */
+int shelf_replaced(struct store *store, const char *db, const char *id,
+                   const char *const *ancestors, size_t count, struct error *error);
+
+/* Take off the documents of ID with a generation below that of REV; with REV NULL all of them.  They stay known, but
+ * are not held any more. */
 int shelf_drop(struct store *store, const char *db, const char *id, const char *rev,
                struct error *error);
 
