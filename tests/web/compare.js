@@ -88,6 +88,15 @@ async function compareDoc(doc, other, db, server) {
     return wrong;
 }
 
+// One leaf that both sides have, among their bodies.
+async function compareBodies(id, rev, mine, theirs, db, server) {
+    const doc = mine.get(`${id} ${rev}`), other = theirs.get(`${id} ${rev}`);
+    if (!doc || !other) {
+        return [{ id, rev, what: `no body on the ${doc ? 'server' : 'tablet'}` }];
+    }
+    return (await compareDoc(doc, other, db, server)).map((what) => ({ id, rev, what: `${what} differs` }));
+}
+
 /*
  * Returns {documents, leaves, attachments, differences: [{id, rev, what}]}. dbs and server are PouchDB objects.
  */
@@ -123,20 +132,31 @@ async function compare(dbs, server, options = {}) {
             const part = pairs.slice(at, at + BATCH_LEAVES);
             const [mine, theirs] = await Promise.all([bodiesOf(db, part), bodiesOf(server, part)]);
             for (const [id, rev] of part) {
-                const doc = mine.get(`${id} ${rev}`), other = theirs.get(`${id} ${rev}`);
+                const doc = mine.get(`${id} ${rev}`);
                 attachments += Object.keys((doc || {})._attachments || {}).length;
                 if (options.ignoreNeverUp && doc && neverUp(doc)) {
                     differ(id, rev, 'should not be on the server');
-                } else if (!doc || !other) {
-                    differ(id, rev, `no body on the ${doc ? 'server' : 'tablet'}`);
                 } else {
-                    (await compareDoc(doc, other, db, server)).forEach((what) => differ(id, rev, `${what} differs`));
+                    differences.push(...await compareBodies(id, rev, mine, theirs, db, server));
                 }
             }
         }
     }
     const leaves = [...common.values()].reduce((sum, pairs) => sum + pairs.length, 0);
     return { documents: union.size, leaves, attachments, never_up: expected, differences };
+}
+
+// The given [id, rev] pairs on both sides: the same differences.
+async function compareListed(db, server, pairs) {
+    const differences = [];
+    for (let at = 0; at < pairs.length; at += BATCH_LEAVES) {
+        const part = pairs.slice(at, at + BATCH_LEAVES);
+        const [mine, theirs] = await Promise.all([bodiesOf(db, part), bodiesOf(server, part)]);
+        for (const [id, rev] of part) {
+            differences.push(...await compareBodies(id, rev, mine, theirs, db, server));
+        }
+    }
+    return differences;
 }
 
 async function main() {
@@ -162,7 +182,7 @@ async function main() {
     process.exitCode = result.differences.length ? 1 : 0;
 }
 
-module.exports = { compare };
+module.exports = { compare, compareListed };
 
 if (require.main === module) {
     main().catch((e) => { console.error(`compare: ${e.message || JSON.stringify(e)}`); process.exit(1); });
