@@ -16,6 +16,15 @@
 #define PLAIN_MAX_BYTES (MANIFEST_MAX_BYTES + 1u + LINES_MAX_BYTES)
 #define SHOWN_ID_BYTES 6 /* of an id, in messages */
 
+/* The most bytes of lines that such a batch may have. */
+static unsigned lines_most(const struct manifest *manifest)
+{
+    if (strcmp(manifest->kind, "view") == 0 ||
+        (strcmp(manifest->kind, "receipt") == 0 && strcmp(manifest->from, SERVER_NAME) != 0))
+        return BATCH_LIST_BYTES;
+    return manifest->docs > 1 ? BATCH_PLAIN_BYTES : LINES_MAX_BYTES;
+}
+
 /* 0 when LINES are manifest->docs whole lines within the bounds. */
 static int check_lines(const struct manifest *manifest, const char *lines, size_t size,
                        struct error *error)
@@ -23,9 +32,9 @@ static int check_lines(const struct manifest *manifest, const char *lines, size_
     const char *at = lines, *end = lines + size;
     uint64_t count = 0;
 
-    if (size > LINES_MAX_BYTES || (size > BATCH_PLAIN_BYTES && manifest->docs > 1))
+    if (size > lines_most(manifest))
         return error_set(error, ERROR_CORRUPT, "expands to more than %u bytes",
-                         manifest->docs > 1 ? BATCH_PLAIN_BYTES : LINES_MAX_BYTES);
+                         lines_most(manifest));
     while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
         at++;
         count++;

@@ -11,6 +11,7 @@
 
 #define BATCH_PLAIN_BYTES (4u << 20)    /* most plaintext of a batch of several documents */
 #define BATCH_DOC_MAX_BYTES (32u << 20) /* largest document, which makes a batch of its own */
+#define BATCH_LIST_BYTES (24u << 20)    /* most of a view, and of a tablet's receipt */
 #define BATCH_KIND_BYTES 33
 #define MANIFEST_MAX_BYTES 4096u /* its line, without '\n' */
 
