@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store/chunks.h"
+#include "store/holdings.h"
 #include "store/rows.h"
 
 int batches_find(struct store *store, const unsigned char *id, struct batch *out,
@@ -322,10 +323,12 @@ int batches_apply(struct store *store, const struct label *label, bool keep_byte
     result = rows_find(store, label->id, &row, error);
     if (result < 0)
         return -1;
-    if (result == 1)
-        result = apply_row(store, &row, keep_bytes, error);
-    else
+    if (result == 0)
         result = rows_insert(store, label, BATCH_APPLIED, 0, 0, &key, &inserted, error);
+    else if (apply_row(store, &row, keep_bytes, error) != 0)
+        result = -1;
+    else
+        result = holdings_arrived(store, row.batch.label.to, label->id, error);
     return result != 0 ? -1 : tell_carriers(store, label->id, error);
 }
 

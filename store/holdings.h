@@ -33,8 +33,8 @@ int holdings_set_listing(struct store *store, const char *tablet, const char *db
                          const struct listing *listing, struct error *error);
 
 /* A complete listing comes: begin, list for each, end; what is not listed again is taken out.  Nothing is written to the
- * database file where nothing has changed.  *CHANGED (may be NULL) says whether anything has.  Needs no
- * transaction until holdings_listed_all, which makes its own. */
+ * database file where nothing has changed.  *CHANGED (may be NULL) says whether anything has; then, and for the first listing, a
+ * view is due.  Needs no transaction until holdings_listed_all, which makes its own.  One at a time for each connection. */
 int holdings_list_begin(struct store *store, struct error *error);
 int holdings_list(struct store *store, const char *id, const char *rev, struct error *error);
 int holdings_listed_all(struct store *store, const char *tablet, const char *db, bool *changed,
@@ -80,5 +80,12 @@ int holdings_withdraw(struct store *store, const char *tablet, const unsigned ch
 /* Those to be named, in order of seq: 1, 0, -1.  A receipt's runs end that (store/receipt). */
 int holdings_next_withdrawn(struct store *store, const char *tablet, uint64_t after_seq,
                             struct label *out, struct error *error);
+
+/* Inside of store/ only.  BATCH is applied: its documents are not under way any more (batches_apply).  The receipts of TABLET
+ * cover FIRST to LAST of this store's stream: none of them need be named as withdrawn (streams_receipted). */
+int holdings_arrived(struct store *store, const char *tablet, const unsigned char *batch,
+                     struct error *error);
+int holdings_receipted(struct store *store, const char *tablet, uint64_t first, uint64_t last,
+                       struct error *error);
 
 #endif

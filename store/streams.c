@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "store/holdings.h"
 #include "store/statement.h"
 
 /* ---- counters ------------------------------------------------------------------------------------- */
@@ -411,6 +412,7 @@ int streams_receipted(struct store *store, const char *from, const char *epoch, 
     uint64_t free_from = run->first;
     EVP_MD_CTX *hash;
     int result;
+    bool own;
 
     *freed = 0;
     if (run->first == 0 || run->last < run->first || run->last >= INT64_MAX)
@@ -429,7 +431,11 @@ int streams_receipted(struct store *store, const char *from, const char *epoch, 
             result = -1;
     }
     EVP_MD_CTX_free(hash);
-    if (result == 0)
+    /* Of an epoch that is not ours there is another store of our name, whose batches we do not know. */
+    own = strcmp(epoch, store_epoch(store)) == 0;
+    if (result == 1 && own && holdings_receipted(store, to, run->first, run->last, error) != 0)
+        return -1;
+    if (result == 0 && own)
         log_warning("receipt from %s: batches %llu to %llu are not those sent; none is freed", to,
                     (unsigned long long)run->first, (unsigned long long)run->last);
     return result < 0 ? -1 : 0;
