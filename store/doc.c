@@ -5,6 +5,7 @@
 #include <yajl/yajl_parse.h>
 
 #define DEPTH_MAX 500
+#define DEPTH_ATTACHMENT 3 /* the document, its `_attachments`, one of them */
 
 enum member {
     MEMBER_OTHER,
@@ -15,17 +16,23 @@ enum member {
     MEMBER_DELETED,
     MEMBER_PURGED,
     MEMBER_FORM,
-    MEMBER_REVISIONS
+    MEMBER_REVISIONS,
+    MEMBER_ATTACHMENTS
 };
 
 static const struct {
     const char *name;
     enum member member;
 } names[] = {
-    {"_id", MEMBER_ID},           {"_rev", MEMBER_REV},
-    {"type", MEMBER_TYPE},        {"contact_type", MEMBER_CONTACT_TYPE},
-    {"_deleted", MEMBER_DELETED}, {"purged", MEMBER_PURGED},
-    {"form", MEMBER_FORM},        {"_revisions", MEMBER_REVISIONS},
+    {"_id", MEMBER_ID},
+    {"_rev", MEMBER_REV},
+    {"type", MEMBER_TYPE},
+    {"contact_type", MEMBER_CONTACT_TYPE},
+    {"_deleted", MEMBER_DELETED},
+    {"purged", MEMBER_PURGED},
+    {"form", MEMBER_FORM},
+    {"_revisions", MEMBER_REVISIONS},
+    {"_attachments", MEMBER_ATTACHMENTS},
 };
 
 struct reader {
@@ -33,6 +40,7 @@ struct reader {
     const char *fault;  /* why a callback gave up; NULL: yajl's own words */
     enum member member; /* of the outermost object, whose value comes next */
     unsigned depth;
+    bool stub; /* the last key was `stub` of an attachment */
     bool has_id, has_rev;
 };
 
@@ -105,6 +113,8 @@ static int on_boolean(void *context, int value)
 
     if (reader->depth == 1 && reader->member == MEMBER_DELETED)
         reader->doc->deleted = value != 0;
+    if (reader->depth == DEPTH_ATTACHMENT && reader->stub && value != 0)
+        reader->doc->has_stub = true;
     return on_value(reader);
 }
 
@@ -121,6 +131,8 @@ static int on_key(void *context, const unsigned char *key, size_t length)
     struct reader *reader = context;
     struct doc *doc = reader->doc;
 
+    reader->stub = reader->depth == DEPTH_ATTACHMENT && reader->member == MEMBER_ATTACHMENTS &&
+                   length == 4 && memcmp(key, "stub", 4) == 0;
     if (reader->depth != 1)
         return 1;
     doc->members++;

@@ -19,6 +19,7 @@ struct doc {
     bool purged;                       /* has the member `purged` */
     bool has_form;                     /* has the member `form` */
     bool has_revisions;                /* has the member `_revisions` */
+    bool has_stub;                     /* an attachment of it has "stub":true in place of data */
     unsigned members;                  /* how many members the object has */
 };
 

@@ -13,12 +13,6 @@
 
 struct bulk_docs;
 
-enum bulk_docs_fault {
-    BULK_DOCS_MALFORMED,    /* not what _bulk_docs takes: ERROR says why */
-    BULK_DOCS_MISSING_STUB, /* an attachment without its data */
-    BULK_DOCS_RECEIVER      /* the callback failed, with its own ERROR */
-};
-
 /* One document: an object of SIZE bytes without raw line breaks; JSON[SIZE] is '\n', so that it is a
  * line of NDJSON as it stands.  Valid during the call.  0, -1: the body fails. */
 typedef int bulk_docs_receive(const char *json, size_t size, void *context, struct error *error);
@@ -26,12 +20,11 @@ typedef int bulk_docs_receive(const char *json, size_t size, void *context, stru
 struct bulk_docs *bulk_docs_new(bulk_docs_receive *receive, void *context, struct error *error);
 void bulk_docs_free(struct bulk_docs *bulk); /* NULL is harmless; the bytes are overwritten */
 
-/* The next bytes of the body.  -1: it fails as a whole; bulk_docs_fault says how. */
+/* The next bytes of the body.  -1: it fails as a whole, with ERROR_USAGE when it is not what _bulk_docs
+ * takes, else with the callback's own ERROR. */
 int bulk_docs_feed(struct bulk_docs *bulk, const void *bytes, size_t size, struct error *error);
 
 /* The body is complete: all of its JSON is here, `docs` was an array, `new_edits` false. */
 int bulk_docs_end(struct bulk_docs *bulk, struct error *error);
-
-enum bulk_docs_fault bulk_docs_fault(const struct bulk_docs *bulk);
 
 #endif

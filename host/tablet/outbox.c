@@ -256,6 +256,10 @@ int outbox_add(struct outbox *outbox, const char *json, size_t size, struct erro
         return error_set(
             error, ERROR_USAGE,
             "this endpoint only takes replication: each document must have its _rev, and new_edits must be false");
+    if (doc.has_stub)
+        return error_set(
+            error, ERROR_REFUSED,
+            "Invalid attachment stub: this endpoint takes attachments with their data");
     known = taken_has(outbox->taken, doc.id, doc.rev);
     if (known == 0)
         known = revs_known(outbox->store, outbox->db, doc.id, doc.rev, error);

@@ -27,7 +27,7 @@ void outbox_free(struct outbox *outbox);
 int outbox_begin(struct outbox *outbox, const char *db, struct error *error);
 
 /* One document: SIZE bytes, no line break within, JSON[SIZE] is '\n'.  ERROR_USAGE when it is none
- * that can be carried; other kinds are faults of this station (ERROR_FULL: no room). */
+ * that can be carried, ERROR_REFUSED for an attachment without its data; other kinds are faults of this station (ERROR_FULL: no room). */
 int outbox_add(struct outbox *outbox, const char *json, size_t size, struct error *error);
 
 int outbox_commit(struct outbox *outbox, struct error *error);

@@ -29,12 +29,10 @@ static void release_outbox(struct request *request)
 
 static void refuse(struct request *request, const struct error *error)
 {
-    enum bulk_docs_fault fault = bulk_docs_fault(request->state);
-
     release_outbox(request);
-    if (fault == BULK_DOCS_MISSING_STUB)
+    if (error->kind == ERROR_REFUSED)
         answer_error(&request->answer, 412, "missing_stub", error->text);
-    else if (fault == BULK_DOCS_MALFORMED || error->kind == ERROR_USAGE)
+    else if (error->kind == ERROR_USAGE)
         answer_error(&request->answer, 400, "bad_request", error->text);
     else
         answer_fault(&request->answer, error);

@@ -213,13 +213,33 @@ static void kinds_are_told_apart(void **state)
     assert_true(doc_is_contact(&doc));
 }
 
+static void stubs_are_seen(void **state)
+{
+    (void)state;
+    assert_true(taken("{\"_id\":\"a\",\"_attachments\":{\"p\":{\"digest\":\"x\",\"stub\":true}}}")
+                    .has_stub);
+    assert_false(
+        taken(
+            "{\"_id\":\"a\",\"_attachments\":{\"a\":{\"stub\":false,\"data\":\"\"}},\"stub\":true,"
+            "\"x\":{\"a\":{\"stub\":true}}}")
+            .has_stub);
+    assert_false(
+        taken("{\"_id\":\"a\",\"_attachments\":{\"a\":{\"stub\":[true],\"x\":{\"stub\":true}}}}")
+            .has_stub);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(members_are_read),       cmocka_unit_test(text_is_json),
-        cmocka_unit_test(numbers_are_left_alone), cmocka_unit_test(lengths_are_bounded),
-        cmocka_unit_test(others_are_refused),     cmocka_unit_test(every_cut_is_refused),
-        cmocka_unit_test(depth_is_bounded),       cmocka_unit_test(messages_have_no_content),
+        cmocka_unit_test(members_are_read),
+        cmocka_unit_test(stubs_are_seen),
+        cmocka_unit_test(text_is_json),
+        cmocka_unit_test(numbers_are_left_alone),
+        cmocka_unit_test(lengths_are_bounded),
+        cmocka_unit_test(others_are_refused),
+        cmocka_unit_test(every_cut_is_refused),
+        cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(messages_have_no_content),
         cmocka_unit_test(kinds_are_told_apart),
     };
 
