@@ -183,6 +183,22 @@ int peers_set_certificate(struct store *store, const char *name, const void *der
     return statement_run(&s, error);
 }
 
+int peers_next_certificate(struct store *store, const char *after, char name[STORE_NAME_BYTES],
+                           struct error *error)
+{
+    struct statement s = statement_start(
+        store, "SELECT name FROM certificate WHERE name > ?1 ORDER BY name LIMIT 1");
+    int result;
+
+    statement_text(&s, 1, after);
+    result = statement_step(&s, error);
+    if (result == 1) {
+        statement_get_text(&s, 0, name, STORE_NAME_BYTES);
+        statement_end(&s);
+    }
+    return result;
+}
+
 int peers_each(struct store *store, int (*show)(const struct peer_visit *visit, void *context),
                void *context, struct error *error)
 {

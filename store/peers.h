@@ -50,6 +50,11 @@ int peers_certificate(struct store *store, const char *name, struct buffer *der,
 int peers_set_certificate(struct store *store, const char *name, const void *der, size_t size,
                           struct error *error);
 
+/* The next station of which the store has a certificate, in order of names behind AFTER ("": the first):
+ * 1, 0 no more, -1. */
+int peers_next_certificate(struct store *store, const char *after, char name[STORE_NAME_BYTES],
+                           struct error *error);
+
 /* Visits for `boda status`: calls SHOW for each peer met, the latest first. */
 struct peer_visit {
     char uuid[STORE_UUID_BYTES], name[STORE_NAME_BYTES], role[16], last_visit[32];

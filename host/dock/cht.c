@@ -67,19 +67,20 @@ static void fail_queued(struct cht *cht, const char *text)
     }
 }
 
-int cht_submit(struct cht *cht, const struct cht_user *user, const char *method, const char *path,
-               const void *body, size_t size, cht_done *done, void *context, struct error *error)
+int cht_ask(struct cht *cht, const struct cht_user *user, const struct cht_question *question,
+            cht_done *done, void *context, struct error *error)
 {
     struct login *login = login_find(&cht->logins, user);
-    struct job *job = jobs_new(method, path);
+    struct job *job = jobs_new(question->method, question->path);
 
     if (job == NULL || login == NULL) {
         jobs_free_one(job);
         return error_set(error, ERROR_FAILED, "server %s: no memory for a request", cht->url);
     }
     job->login = login;
-    job->body = body;
-    job->size = size;
+    job->body = question->body;
+    job->size = question->size;
+    job->most_bytes = question->most_bytes;
     job->done = done;
     job->context = context;
     /* The first after all others have failed, together or each by its own patience: a new patience. */
@@ -91,6 +92,14 @@ int cht_submit(struct cht *cht, const struct cht_user *user, const char *method,
         cht->outage.patient_since_ms = cht->outage.next_ms = clock_ms();
     }
     return 0;
+}
+
+int cht_submit(struct cht *cht, const struct cht_user *user, const char *method, const char *path,
+               const void *body, size_t size, cht_done *done, void *context, struct error *error)
+{
+    const struct cht_question question = {method, path, body, size, 0};
+
+    return cht_ask(cht, user, &question, done, context, error);
 }
 
 size_t cht_pending(const struct cht *cht)
@@ -136,7 +145,12 @@ static int start_job(struct cht *cht, struct job *job, struct error *error)
 {
     struct flight flight = {.use = FLIGHT_JOB, .job = job};
     struct transfer_ask ask = {
-        .method = job->method, .path = job->path, .body = job->body, .size = job->size};
+        .method = job->method,
+        .path = job->path,
+        .body = job->body,
+        .size = job->size,
+        .most_bytes = job->most_bytes,
+    };
 
     ask.gzip = cht->gzip && !job->plain && job->body != NULL && job->size > GZIP_LEAST_BYTES;
     identify(cht, job->login, &ask);

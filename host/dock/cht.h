@@ -69,6 +69,16 @@ void cht_free(struct cht *cht); /* requests in flight are dropped without a call
 int cht_submit(struct cht *cht, const struct cht_user *user, const char *method, const char *path,
                const void *body, size_t size, cht_done *done, void *context, struct error *error);
 
+/* As cht_submit, of which it is the longer form. */
+struct cht_question {
+    const char *method, *path;
+    const void *body; /* borrowed until DONE is called */
+    size_t size;
+    size_t most_bytes; /* of the answer; 0: 16 MB */
+};
+int cht_ask(struct cht *cht, const struct cht_user *user, const struct cht_question *question,
+            cht_done *done, void *context, struct error *error);
+
 /* How many requests are queued or in flight. */
 size_t cht_pending(const struct cht *cht);
 
@@ -76,7 +86,7 @@ size_t cht_pending(const struct cht *cht);
  * waiting will not mend (the server's certificate is not to be trusted: ERROR_FAILED; memory): all that
  * was queued or in flight has then been ended with CHT_UNAVAILABLE.  A status of 502 or 504 comes to DONE
  * as CHT_ANSWERED only when this one request fails again and again while the server answers others: cut
- * its body smaller.  A status of 0: the answer was larger than 16 MB. */
+ * its body smaller.  A status of 0: the answer was larger than 16 MB, or than was asked for. */
 int cht_run(struct cht *cht, int timeout_ms, struct error *error);
 
 #endif

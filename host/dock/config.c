@@ -4,16 +4,19 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <ini.h>
+#include <jansson.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "store/store.h"
 
 #define DAY_S (24 * 60 * 60)
+#define SELECTOR_FILE_BYTES_MOST 65536u
 #define INIH_NAME_BYTES 50 /* inih cuts longer keys (its MAX_NAME) without a word */
 
 struct config_courier {
@@ -233,6 +236,54 @@ static int take_patience(struct reading *r, const char *key, const char *value)
     return 0;
 }
 
+static int take_fetch(struct reading *r, const char *key, const char *value)
+{
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        return complain(r, "%s:%d: %s=%s: must be yes or no", r->file, r->line, key, value);
+    r->config->fetch = strcmp(value, "yes") == 0;
+    return 0;
+}
+
+static int take_every(struct reading *r, const char *key, const char *value)
+{
+    unsigned long number = 0;
+
+    if (take_number(r, &number, time_units, 0, 7 * DAY_S, key, value) != 0)
+        return -1;
+    r->config->every_s = (int)number;
+    return 0;
+}
+
+static int take_selector(struct reading *r, const char *key, const char *value)
+{
+    struct buffer text = {0};
+    struct error why;
+    char *path = NULL;
+    json_t *json = NULL;
+    json_error_t words = {.text = "it is not an object"};
+    int result = -1;
+
+    if (r->config->selector != NULL)
+        return complain(r, "%s:%d: %s= is there twice", r->file, r->line, key);
+    if (take_path(r, &path, key, value) != 0)
+        return -1;
+    if (file_read(path, SELECTOR_FILE_BYTES_MOST, &text, &why) != 0) {
+        (void)complain(r, "%s:%d: %s=: %.300s", r->file, r->line, key, why.text);
+    } else {
+        json = json_loadb((const char *)text.data, text.length, JSON_REJECT_DUPLICATES, &words);
+        r->config->selector = json_is_object(json) ? json_dumps(json, JSON_COMPACT) : NULL;
+        result = r->config->selector != NULL ? 0
+                                             : complain(r,
+                                                        "%s:%d: %s=%.200s: must be a Mango "
+                                                        "selector, a JSON object: %s",
+                                                        r->file, r->line, key, value, words.text);
+    }
+    json_decref(json);
+    buffer_free(&text);
+    free(path);
+    return result;
+}
+
 static const struct key {
     const char *section, *key;
     take_value *take;
@@ -250,6 +301,9 @@ static const struct key {
     {"replay", "bytes", take_bytes},
     {"replay", "parallel", take_parallel},
     {"replay", "patience", take_patience},
+    {"down", "fetch", take_fetch},
+    {"down", "every", take_every},
+    {"down", "selector", take_selector},
 };
 
 /* ---- couriers ------------------------------------------------------------------------------- */
@@ -327,7 +381,7 @@ static int unknown_key(struct reading *r, const char *section, const char *name)
     if (used == 0)
         return complain(r,
                         "%s:%d: [%s] is not a section; there are deployment, server, store, "
-                        "couriers, replay",
+                        "couriers, replay, down",
                         r->file, r->line, section);
     return complain(r, "%s:%d: [%s] has no %s=; it has %s", r->file, r->line, section, name, known);
 }
@@ -383,6 +437,11 @@ static int check_whole(struct reading *r)
     if (config->store == NULL)
         return complain(r, "%s: [store] dir= is missing: the folder for what is on its way",
                         r->file);
+    if (config->selector != NULL && config->kind == CHT_KIND_CHT)
+        return complain(r,
+                        "%s: [down] selector= is for kind=couchdb; CHT chooses by itself what a "
+                        "user may see",
+                        r->file);
     if (config->kind == CHT_KIND_COUCHDB)
         config->basic = true;
     return config->db != NULL ? 0 : take_text(r, &config->db, "db", "medic");
@@ -404,6 +463,8 @@ struct config *config_open(const char *file, struct error *error)
     config->most_bytes = 8u << 20;
     config->parallel = 4;
     config->patience_s = 4 * 60 * 60;
+    config->fetch = true;
+    config->every_s = 10 * 60;
     (void)snprintf(copy, sizeof copy, "%s", file);
     /* dirname changes its argument, or returns ".". */
     (void)snprintf(r.folder, sizeof r.folder, "%s", dirname(copy));
@@ -443,6 +504,7 @@ void config_free(struct config *config)
     free(config->users);
     free(config->ca);
     free(config->store);
+    free(config->selector);
     free(config);
 }
 

@@ -27,6 +27,9 @@ struct config {
     size_t most_bytes;  /* bytes=, 8 MB */
     unsigned parallel;  /* parallel=, 4 */
     int patience_s;     /* patience=, 4h */
+    bool fetch;         /* [down] fetch=, yes */
+    int every_s;        /* every=, 10m; 0: never by time */
+    char *selector;     /* selector=: what the file says, a JSON object in one line */
 
     struct config_courier *couriers; /* [couriers], see config_tablets */
     size_t couriers_count;

@@ -15,6 +15,7 @@ struct job {
     char *method, *path;
     const void *body; /* borrowed */
     size_t size;
+    size_t most_bytes; /* of the answer; 0: as many as are taken by default */
     cht_done *done;
     void *context;
 

@@ -22,6 +22,7 @@ struct transfer {
     struct buffer packed; /* the body, gzipped */
     struct buffer answer;
     size_t answer_bytes; /* that came, also those not kept */
+    size_t most_bytes;   /* that may come */
     bool too_large, no_memory;
     char session[TRANSFER_COOKIE_BYTES];
     char words[CURL_ERROR_SIZE];
@@ -36,7 +37,7 @@ static size_t on_body(char *bytes, size_t one, size_t count, void *context)
     long status = 0;
 
     t->answer_bytes += size;
-    if (t->answer_bytes > TRANSFER_JSON_BYTES) {
+    if (t->answer_bytes > t->most_bytes) {
         t->too_large = true;
         return 0;
     }
@@ -237,6 +238,7 @@ int transfer_start(struct transfer *t, const struct transfer_ask *ask, struct er
     forget(t);
     buffer_cleanse(&t->answer);
     t->answer_bytes = 0;
+    t->most_bytes = ask->most_bytes != 0 ? ask->most_bytes : TRANSFER_JSON_BYTES;
     t->too_large = t->no_memory = false;
     t->session[0] = t->words[0] = '\0';
     if (ask->gzip && pack(t, ask->body, ask->size, error) != 0)
@@ -353,8 +355,8 @@ void transfer_finish(struct transfer *t, CURLcode code, struct transfer_result *
         (void)snprintf(result->cause, sizeof result->cause, "%s", words);
     } else if (t->too_large) {
         result->too_large = true;
-        (void)snprintf(result->cause, sizeof result->cause, "its answer is larger than %u MB",
-                       TRANSFER_JSON_BYTES >> 20);
+        (void)snprintf(result->cause, sizeof result->cause, "its answer is larger than %zu MB",
+                       t->most_bytes >> 20);
     } else {
         read_status(t, result);
     }

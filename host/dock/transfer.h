@@ -12,7 +12,7 @@
 
 #include "host/dock/cht.h"
 
-#define TRANSFER_JSON_BYTES (16u << 20) /* largest answer that is taken */
+#define TRANSFER_JSON_BYTES (16u << 20) /* largest answer that is taken, unless asked otherwise */
 #define TRANSFER_COOKIE_BYTES 4096
 
 struct transfer;
@@ -21,6 +21,7 @@ struct transfer_ask {
     const char *method, *path;
     const void *body; /* borrowed until the end, NULL: none */
     size_t size;
+    size_t most_bytes;            /* of the answer; 0: TRANSFER_JSON_BYTES */
     bool gzip;                    /* compress the body */
     const char *cookie;           /* "AuthSession=...", or NULL; copied */
     const struct cht_user *basic; /* Basic authentication as this user, or NULL; copied */
@@ -38,7 +39,7 @@ struct transfer_result {
     long status;      /* 0: no usable answer */
     bool json;        /* the content type is JSON */
     bool may_be_body; /* away, in a way that this one request may cause: cut, 502, 504 */
-    bool too_large;   /* the answer was over the cap */
+    bool too_large;   /* the answer was over most_bytes */
     const char *body; /* NUL-terminated behind size; until the next start */
     size_t size;
     const char *session;    /* "AuthSession=VALUE" that the answer sets, or "" */

@@ -23,9 +23,13 @@
 static struct config *read_text(const char *text, char *folder_text, size_t size,
                                 struct error *error)
 {
+    static const char selector[] = "{\n \"type\": \"person\"\n}\n";
     char *folder = folder_new(), *file = folder_path(folder, "dock.ini");
+    char *selector_file = folder_path(folder, "dock.selector");
     struct config *config;
 
+    assert_int_equal(file_write(selector_file, 0600, selector, sizeof selector - 1, NULL), 0);
+    free(selector_file);
     assert_int_equal(file_write(file, 0600, text, strlen(text), NULL), 0);
     config = config_open(file, error);
     if (folder_text != NULL)
@@ -55,6 +59,9 @@ static void defaults(void **state)
     assert_int_equal(config->most_bytes, 8 << 20);
     assert_int_equal(config->parallel, 4);
     assert_int_equal(config->patience_s, 4 * 3600);
+    assert_true(config->fetch);
+    assert_int_equal(config->every_s, 600);
+    assert_null(config->selector);
     assert_null(config_tablets(config, "c1"));
     config_free(config);
     config_free(NULL);
@@ -70,6 +77,7 @@ static void every_key(void **state)
         "db=records\naccount=acc.csv\nca=ca.pem\nlogin=session\n"
         "[store]\ndir=store\n"
         "[replay]\ndocs=7\nbytes=2MB\nparallel=2\npatience=90m\n"
+        "[down]\nfetch=no\nevery=2h\nselector=dock.selector\n"
         "[couriers]\nc1=t1, t2\n   t3\nc2=t9\nc1=t4\n";
     static const char *const tablets[] = {"t1", "t2", "t3", "t4"};
     char folder[256], path[300];
@@ -95,6 +103,9 @@ static void every_key(void **state)
     assert_int_equal(config->most_bytes, 2 << 20);
     assert_int_equal(config->parallel, 2);
     assert_int_equal(config->patience_s, 5400);
+    assert_false(config->fetch);
+    assert_int_equal(config->every_s, 7200);
+    assert_string_equal(config->selector, "{\"type\":\"person\"}");
     for (size_t i = 0; i < 4; i++)
         assert_string_equal(config_tablets(config, "c1")[i], tablets[i]);
     assert_null(config_tablets(config, "c1")[4]);
@@ -130,6 +141,11 @@ static void faults_have_their_line(void **state)
         {"[replay]\nbytes=99999999999999999999\n", ":2: bytes="},
         {"[replay]\nparallel=17\n", ":2: parallel=17: must be"},
         {"[replay]\npatience=forever\n", ":2: patience=forever: must be"},
+        {"[down]\nfetch=maybe\n", ":2: fetch=maybe: must be yes or no"},
+        {"[down]\nevery=8d\n", ":2: every=8d: must be a number"},
+        {"[down]\nselector=nowhere\n", ":2: selector=: "},
+        {"[down]\nselector=dock.ini\n", ":2: selector=dock.ini: must be a Mango selector"},
+        {WHOLE "[down]\nselector=dock.selector\n", "selector= is for kind=couchdb"},
         {"[couriers]\nc1=,\n", ":2: c1=: names no tablet"},
         {"[couriers]\nc23456789012345678901234567890123456789012345678901=t1\n", "too long here"},
         {"[deployment]\ndir=/d\n", "[server] url= is missing"},
