@@ -8,7 +8,8 @@
 
 #include "store/batch.h"
 
-#define VIEW_PLAIN_BYTES (24u << 20)
+#define VIEW_PLAIN_BYTES BATCH_LIST_BYTES
+#define VIEW_LINE_MOST 500 /* pairs or ids in a line */
 
 /* Make the view of TABLET's listing of DB as the next batch of the stream server -> TABLET, sealed to RECIPIENT and added as held, in the
  * caller's transaction; an earlier view of this store that is not receipted is withdrawn.  GONE walks the ids that are gone: as holdings_next_unlisted.  1 made; 0 the listing is
@@ -35,6 +36,10 @@ int view_count(struct store *store, const char *db, int64_t *count, struct error
 /* The next listed (id, rev) behind ID (NULL: the first): 1, 0, -1. */
 int view_next(struct store *store, const char *db, const char *after_id, char id[DOC_ID_BYTES],
               char rev[DOC_REV_BYTES], struct error *error);
+
+/* 1 the view lists ID, and only by higher generations than REV's; 0 not, -1. */
+int view_outdates(struct store *store, const char *db, const char *id, const char *rev,
+                  struct error *error);
 
 /* 1 the view says that ID is deleted or purged, 0 not, -1. */
 int view_gone(struct store *store, const char *db, const char *id, struct error *error);
