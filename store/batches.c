@@ -7,6 +7,7 @@
 #include "store/chunks.h"
 #include "store/holdings.h"
 #include "store/rows.h"
+#include "store/station.h"
 
 int batches_find(struct store *store, const unsigned char *id, struct batch *out,
                  struct error *error)
@@ -19,15 +20,67 @@ int batches_find(struct store *store, const unsigned char *id, struct batch *out
     return result;
 }
 
+/* ---- unnumbered batches --------------------------------------------------------------------------- */
+
+/* At its destination a batch is judged by what is in it, and not by a label that a courier may have made up. */
+static bool is_destination(const struct store *store, const char *to)
+{
+    return strcmp(to, store->station) == 0 ||
+           (strcmp(to, SERVER_NAME) == 0 && strcmp(store->role, "dock") == 0);
+}
+
+/* Another unnumbered batch of LABEL's source, epoch and destination that is here by SQL: 1, 0, -1. */
+static int find_earlier(struct store *store, const char *sql, const struct label *label,
+                        struct label *out, struct error *error)
+{
+    struct statement s = statement_start(store, sql);
+    int result;
+
+    memset(out, 0, sizeof *out);
+    statement_text(&s, 1, label->to);
+    statement_text(&s, 2, label->from);
+    statement_text(&s, 3, label->epoch);
+    statement_blob(&s, 4, label->id, BATCH_ID_BYTES);
+    result = statement_step(&s, error);
+    if (result == 1) {
+        statement_get_blob(&s, 0, out->id, BATCH_ID_BYTES);
+        statement_end(&s);
+    }
+    return result;
+}
+
+/* The batch of LABEL has become held: if it is unnumbered, those that came before it make way. */
+static int replace_earlier(struct store *store, const struct label *label, struct error *error)
+{
+    static const char HELD[] =
+        "SELECT id FROM batch INDEXED BY batch_held_stream WHERE state = 1 AND destination = ?1"
+        " AND source = ?2 AND epoch = ?3 AND seq = 0 AND id <> ?4 LIMIT 1";
+    static const char PARTIAL[] =
+        "SELECT id FROM batch INDEXED BY batch_partial WHERE state = 0 AND destination = ?1"
+        " AND source = ?2 AND epoch = ?3 AND seq = 0 AND id <> ?4 LIMIT 1";
+    struct label earlier;
+    int found;
+
+    if (label->seq != 0 || is_destination(store, label->to))
+        return 0;
+    while ((found = find_earlier(store, HELD, label, &earlier, error)) == 1)
+        if (batches_apply(store, &earlier, false, error) != 0)
+            return -1;
+    while (found == 0 && (found = find_earlier(store, PARTIAL, label, &earlier, error)) == 1)
+        found = batches_discard(store, earlier.id, error);
+    return found;
+}
+
 /* ---- coming in ------------------------------------------------------------------------------------ */
 
 static int complete_row(struct store *store, const struct row *row, struct error *error)
 {
     int64_t position;
 
-    if (rows_take_position(store, &position, error) != 0)
+    if (rows_take_position(store, &position, error) != 0 ||
+        rows_update(store, row, BATCH_HELD, row->batch.label.size, position, NULL, error) != 0)
         return -1;
-    return rows_update(store, row, BATCH_HELD, row->batch.label.size, position, NULL, error);
+    return replace_earlier(store, &row->batch.label, error);
 }
 
 /* 1 added, 0 a row is there already, -1. */
@@ -45,7 +98,8 @@ static int add_row(struct store *store, const struct label *label, const void *b
         return 0;
     }
     if (chunks_append(store, key, 0, bytes, size, error) != 0 ||
-        chunks_account(store, label->from, (int64_t)size, error) != 0)
+        chunks_account(store, label->from, (int64_t)size, error) != 0 ||
+        replace_earlier(store, label, error) != 0)
         return -1;
     return 1;
 }
@@ -402,7 +456,8 @@ int batches_count(struct store *store, const struct batch_filter *filter,
                   struct batch_counts *counts, struct error *error)
 {
     static const char COUNT[] =
-        "SELECT state, count(*), sum(here), sum(handed) FROM batch"
+        "SELECT state, sum(state <> 1 OR seq > 0), sum(here), sum(handed AND seq > 0),"
+        " sum(state = 1 AND seq = 0), sum(iif(state = 1 AND seq = 0, here, 0)) FROM batch"
         " WHERE (?1 IS NULL OR source = ?1) AND (?2 IS NULL OR destination = ?2) GROUP BY state";
     struct statement s = statement_start(store, COUNT);
     uint64_t count;
@@ -423,12 +478,15 @@ int batches_count(struct store *store, const struct batch_filter *filter,
         case BATCH_HELD:
             counts->held = count;
             counts->handed_over = (uint64_t)sqlite3_column_int64(s.handle, 3);
+            counts->unnumbered = (uint64_t)sqlite3_column_int64(s.handle, 4);
+            counts->unnumbered_bytes = (uint64_t)sqlite3_column_int64(s.handle, 5);
             break;
         case BATCH_ASIDE:
             counts->aside = count;
             break;
         case BATCH_APPLIED:
             counts->applied = count;
+            counts->kept_bytes = (uint64_t)sqlite3_column_int64(s.handle, 2);
             break;
         }
     }

@@ -37,7 +37,11 @@ int batches_find(struct store *store, const unsigned char *id, struct batch *out
 
 /* Add a complete batch (SIZE == label->size bytes, hash known to be right) as held.  0; a batch that
  * is there complete, aside or applied is left as it is; a partial one makes way for it, as its bytes and
- * label were never checked. */
+ * label were never checked.
+ *
+ * An unnumbered batch that becomes held, here or by batches_complete, replaces those of the same source, epoch and
+ * destination that came before it: held ones become applied, partial ones are forgotten.  Not at its
+ * destination, which opens each and goes by what is in it. */
 int batches_add(struct store *store, const struct label *label, const void *bytes, size_t size,
                 struct error *error);
 
@@ -121,10 +125,13 @@ int batches_next_in_stream(struct store *store, const char *to, const struct lab
 int batches_is_at(struct store *store, int64_t position, const unsigned char *id,
                   struct error *error);
 
+/* Held batches without a number wait for nothing, and are counted apart. */
 struct batch_counts {
     uint64_t partial, held, aside, applied; /* batches */
-    uint64_t held_bytes;                    /* bytes that are here, in whatever state */
     uint64_t handed_over;                   /* held here, and stored by a courier at least once */
+    uint64_t unnumbered, unnumbered_bytes;
+    uint64_t held_bytes; /* bytes that are here, in whatever state */
+    uint64_t kept_bytes; /* those of applied batches: on the shelf, or with refused documents */
 };
 int batches_count(struct store *store, const struct batch_filter *filter /* state ignored */,
                   struct batch_counts *counts, struct error *error);

@@ -3,188 +3,14 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/hex.h"
+#include "store/holdings.h"
 #include "store/ledger.h"
 #include "store/streams.h"
 
-#define RUNS_MAX 500
-#define REFUSALS_MAX 5000
 #define NUMBER_MAX ((UINT64_C(1) << 53) - 1)
-
-/* Room for the longest refusal in JSON: a byte takes at most six. */
-#define REFUSAL_LINE_BYTES \
-    (6u * (DOC_DB_BYTES + DOC_ID_BYTES + DOC_REV_BYTES + 2u * LEDGER_WORDS_BYTES) + 256u)
-
-/* ---- Make ---- */
-
-struct making {
-    struct store *store;
-    const char *source, *destination;
-    struct buffer lines;
-    uint64_t count; /* lines */
-    uint64_t told;  /* runs and refusals */
-    unsigned refusals;
-    json_t *runs; /* of the stream at hand */
-    struct error *error;
-};
-
-/* Append VALUE, whose reference is taken, as a line. */
-static int add_line(struct making *making, json_t *value)
-{
-    char *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
-    int result = -1;
-
-    if (text == NULL)
-        (void)error_set(making->error, ERROR_FAILED, "receipt to %s: a line cannot be made",
-                        making->source);
-    else if (buffer_append(&making->lines, text, strlen(text), making->error) == 0 &&
-             buffer_append(&making->lines, "\n", 1, making->error) == 0)
-        result = 0;
-    making->count++;
-    free(text);
-    json_decref(value);
-    return result;
-}
-
-static int add_run(const struct stream_run *run, void *context)
-{
-    struct making *making = context;
-    char digest[65];
-
-    hex_encode(run->digest, sizeof run->digest, digest);
-    making->told++;
-    if (json_array_append_new(making->runs, json_pack("[IIs]", (json_int_t)run->first,
-                                                      (json_int_t)run->last, digest)) != 0)
-        return error_set(making->error, ERROR_FAILED, "receipt to %s: no memory", making->source);
-    return 0;
-}
-
-/* A word that is not UTF-8 (a server's reason, cut in the middle of a character) loses its end. */
-static json_t *text(const char *word)
-{
-    json_t *value = NULL;
-
-    for (size_t length = strlen(word); value == NULL && length + 4 > strlen(word); length--) {
-        value = json_stringn(word, length);
-        if (length == 0)
-            break;
-    }
-    return value != NULL ? value : json_string("?");
-}
-
-static int add_refusals(struct making *making, const char *epoch)
-{
-    struct refusal refusal;
-    int64_t after = 0;
-    int found;
-
-    while (making->refusals < REFUSALS_MAX &&
-           making->lines.length + REFUSAL_LINE_BYTES <= BATCH_PLAIN_BYTES) {
-        found =
-            ledger_next_of(making->store, making->source, epoch, after, &refusal, making->error);
-        if (found != 1)
-            return found;
-        after = refusal.number;
-        making->refusals++;
-        making->told++;
-        if (add_line(making,
-                     json_pack("{s{ss sI so so so so so}}", "refused", "epoch", refusal.epoch,
-                               "seq", (json_int_t)refusal.seq, "db", text(refusal.db), "id",
-                               text(refusal.id), "rev", text(refusal.rev), "error",
-                               text(refusal.error), "reason", text(refusal.reason))) != 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int add_stream(const struct stream *stream, void *context)
-{
-    struct making *making = context;
-
-    if (strcmp(stream->from, making->source) != 0 || strcmp(stream->to, making->destination) != 0)
-        return 0;
-    /* A station that starts anew again and again has many epochs: those that fit. */
-    if (making->lines.length + RUNS_MAX * 128u > BATCH_PLAIN_BYTES)
-        return 0;
-    making->runs = json_array();
-    if (making->runs == NULL)
-        return error_set(making->error, ERROR_FAILED, "receipt to %s: no memory", making->source);
-    if (streams_applied_runs(making->store, stream->from, stream->epoch, stream->to, RUNS_MAX,
-                             add_run, making, making->error) != 0) {
-        json_decref(making->runs);
-        return -1;
-    }
-    if (add_line(making, json_pack("{s{ssssss}so}", "stream", "from", stream->from, "to",
-                                   stream->to, "epoch", stream->epoch, "runs", making->runs)) != 0)
-        return -1;
-    return add_refusals(making, stream->epoch);
-}
-
-/* An earlier receipt that no courier has taken yet: the new one says all that it does. */
-static int drop_earlier(struct making *making)
-{
-    const struct batch_filter filter = {making->destination, making->source, BATCH_HELD};
-    struct batch batch;
-    int64_t after = 0;
-    int found;
-
-    while ((found = batches_next(making->store, &filter, after, &batch, making->error)) == 1) {
-        after = batch.position;
-        if (batch.label.seq == 0 &&
-            batches_apply(making->store, &batch.label, false, making->error) != 0)
-            return -1;
-    }
-    return found;
-}
-
-static int seal(struct making *making, const struct identity *signer, X509 *recipient)
-{
-    struct manifest manifest = {.seq = 0, .kind = "receipt", .docs = making->count};
-    struct buffer batch = {0};
-    struct label label;
-    int result = -1;
-
-    (void)snprintf(manifest.from, sizeof manifest.from, "%s", making->destination);
-    (void)snprintf(manifest.to, sizeof manifest.to, "%s", making->source);
-    (void)snprintf(manifest.epoch, sizeof manifest.epoch, "%s", store_epoch(making->store));
-    (void)snprintf(manifest.user, sizeof manifest.user, "%s", identity_user(signer));
-    clock_text(manifest.created);
-    if (batch_seal(signer, recipient, &manifest, making->lines.data, making->lines.length, &batch,
-                   &label, making->error) == 0 &&
-        batches_add(making->store, &label, batch.data, batch.length, making->error) == 0 &&
-        batches_set_fleeting(making->store, label.id, making->error) == 0)
-        result = 0;
-    buffer_free(&batch);
-    return result;
-}
-
-int receipt_make(struct store *store, const struct identity *signer, const char *source,
-                 X509 *recipient, struct error *error)
-{
-    struct making making = {
-        .store = store, .source = source, .destination = identity_name(signer), .error = error};
-    uint64_t number;
-    int result = -1;
-
-    if (streams_next_receipt(store, source, &number, error) != 0 ||
-        add_line(&making, json_pack("{sI}", "receipt", (json_int_t)number)) != 0 ||
-        streams_each(store, add_stream, &making, error) != 0)
-        goto done;
-    if (making.told > 0 && (drop_earlier(&making) != 0 || seal(&making, signer, recipient) != 0))
-        goto done;
-    if (streams_set_due(store, source, false, error) != 0)
-        goto done;
-    result = making.told > 0 ? 1 : 0;
-done:
-    buffer_cleanse(&making.lines);
-    return result;
-}
-
-/* ---- Apply ---- */
 
 struct applying {
     struct store *store;
@@ -193,6 +19,8 @@ struct applying {
     bool use;        /* false: only look whether all is well-formed */
     bool later;      /* than those applied before */
     uint64_t freed;
+    uint64_t holds; /* how many revisions the tablet has listed */
+    bool held;      /* the line that ends them has come */
     struct error *error;
 };
 
@@ -200,6 +28,11 @@ static int malformed(const struct applying *applying, const char *what)
 {
     return error_set(applying->error, ERROR_CORRUPT, "receipt from %s: %s",
                      applying->manifest->from, what);
+}
+
+static bool from_server(const struct applying *applying)
+{
+    return strcmp(applying->manifest->from, SERVER_NAME) == 0;
 }
 
 static int take_number(struct applying *applying, const json_t *line)
@@ -217,7 +50,7 @@ static int take_number(struct applying *applying, const json_t *line)
         if (later < 0)
             return -1;
         applying->later = later == 1;
-        if (applying->later && strcmp(applying->manifest->from, SERVER_NAME) == 0)
+        if (applying->later && from_server(applying))
             return ledger_clear(applying->store, applying->manifest->from,
                                 applying->manifest->epoch, applying->error);
     }
@@ -239,12 +72,16 @@ static int read_run(const json_t *value, struct stream_run *run)
     return 0;
 }
 
-static const char *member(const json_t *object, const char *name, size_t size)
+/* The string VALUE if it and its zero fit into SIZE bytes, else NULL. */
+static const char *word(const json_t *value, size_t size)
 {
-    const json_t *value = json_object_get(object, name);
-
     return json_is_string(value) && json_string_length(value) < size ? json_string_value(value)
                                                                      : NULL;
+}
+
+static const char *member(const json_t *object, const char *name, size_t size)
+{
+    return word(json_object_get(object, name), size);
 }
 
 static bool epoch_ok(const char *epoch)
@@ -263,7 +100,7 @@ static int take_stream(struct applying *applying, const json_t *line)
     uint64_t freed;
 
     if (from == NULL || to == NULL || !epoch_ok(epoch) || !json_is_array(runs) ||
-        json_array_size(runs) > RUNS_MAX)
+        json_array_size(runs) > RECEIPT_RUNS_MAX)
         return malformed(applying, "a stream is malformed");
     if (strcmp(from, applying->manifest->to) != 0 || strcmp(to, applying->manifest->from) != 0)
         return malformed(applying, "names a stream that is not between the two");
@@ -287,13 +124,12 @@ static int take_refusal(struct applying *applying, const json_t *line)
     const char *epoch = member(refused, "epoch", STORE_EPOCH_BYTES);
     const char *db = member(refused, "db", DOC_DB_BYTES), *id = member(refused, "id", DOC_ID_BYTES);
     const char *rev = member(refused, "rev", DOC_REV_BYTES);
-    const char *word = member(refused, "error", LEDGER_WORDS_BYTES);
+    const char *fault = member(refused, "error", LEDGER_WORDS_BYTES);
     const char *reason = member(refused, "reason", LEDGER_WORDS_BYTES);
     struct refusal refusal = {0};
 
     if (!epoch_ok(epoch) || !json_is_integer(seq) || json_integer_value(seq) < 0 || db == NULL ||
-        id == NULL || rev == NULL || word == NULL || reason == NULL ||
-        strcmp(applying->manifest->from, SERVER_NAME) != 0)
+        id == NULL || rev == NULL || fault == NULL || reason == NULL || !from_server(applying))
         return malformed(applying, "a refusal is malformed");
     if (!applying->use || !applying->later)
         return 0;
@@ -304,9 +140,64 @@ static int take_refusal(struct applying *applying, const json_t *line)
     (void)snprintf(refusal.db, sizeof refusal.db, "%s", db);
     (void)snprintf(refusal.id, sizeof refusal.id, "%s", id);
     (void)snprintf(refusal.rev, sizeof refusal.rev, "%s", rev);
-    (void)snprintf(refusal.error, sizeof refusal.error, "%s", word);
+    (void)snprintf(refusal.error, sizeof refusal.error, "%s", fault);
     (void)snprintf(refusal.reason, sizeof refusal.reason, "%s", reason);
     return ledger_refuse(applying->store, &refusal, applying->error);
+}
+
+/* Holdings are used by a dock, and only those of a later receipt. */
+static bool uses_holdings(const struct applying *applying)
+{
+    return applying->use && applying->later && strcmp(store_role(applying->store), "dock") == 0;
+}
+
+static int take_pair(struct applying *applying, const char *db, const json_t *pair)
+{
+    const char *id = word(json_array_get(pair, 0), DOC_ID_BYTES);
+    const char *rev = word(json_array_get(pair, 1), DOC_REV_BYTES);
+
+    if (json_array_size(pair) != 2 || id == NULL || rev == NULL || *id == '\0' || *rev == '\0')
+        return malformed(applying, "what it holds is malformed");
+    applying->holds++;
+    if (!uses_holdings(applying))
+        return 0;
+    return holdings_hold(applying->store, applying->manifest->from, db, id, rev, applying->error);
+}
+
+static int take_holds(struct applying *applying, const json_t *line)
+{
+    const json_t *holds = json_object_get(line, "holds"), *docs = json_object_get(holds, "docs");
+    const char *db = member(holds, "db", DOC_DB_BYTES);
+
+    if (db == NULL || *db == '\0' || !json_is_array(docs) ||
+        json_array_size(docs) > RECEIPT_HOLDS_MAX || from_server(applying) || applying->held)
+        return malformed(applying, "what it holds is malformed");
+    if (uses_holdings(applying) && applying->holds == 0 &&
+        holdings_begin(applying->store, applying->manifest->from, applying->error) != 0)
+        return -1;
+    for (size_t i = 0; i < json_array_size(docs); i++)
+        if (take_pair(applying, db, json_array_get(docs, i)) != 0)
+            return -1;
+    return 0;
+}
+
+static int take_held(struct applying *applying, const json_t *line)
+{
+    const json_t *held = json_object_get(line, "held"), *whole = json_object_get(line, "complete");
+
+    if (!json_is_integer(held) || !json_is_boolean(whole) || from_server(applying) ||
+        applying->held)
+        return malformed(applying, "the end of what it holds is malformed");
+    if (json_integer_value(held) < 0 || (uint64_t)json_integer_value(held) != applying->holds)
+        return malformed(applying, "holds more or less than it says");
+    applying->held = true;
+    if (!uses_holdings(applying))
+        return 0;
+    if (applying->holds == 0 &&
+        holdings_begin(applying->store, applying->manifest->from, applying->error) != 0)
+        return -1;
+    return holdings_end(applying->store, applying->manifest->from, json_is_true(whole),
+                        applying->error);
 }
 
 static int take_line(struct applying *applying, const char *bytes, size_t length)
@@ -324,6 +215,10 @@ static int take_line(struct applying *applying, const char *bytes, size_t length
         result = take_stream(applying, line);
     else if (json_object_get(line, "refused") != NULL)
         result = take_refusal(applying, line);
+    else if (json_object_get(line, "holds") != NULL)
+        result = take_holds(applying, line);
+    else if (json_object_get(line, "held") != NULL)
+        result = take_held(applying, line);
     else
         result = 0; /* of a later version */
     json_decref(line);
@@ -336,10 +231,16 @@ static int take_lines(struct applying *applying, const struct opened_batch *rece
     size_t at = 0, length;
 
     applying->number = 0;
+    applying->holds = 0;
+    applying->held = false;
     while (opened_batch_line(receipt, &at, &line, &length) == 1)
         if (take_line(applying, line, length) != 0)
             return -1;
-    return applying->number != 0 ? 0 : malformed(applying, "has no number");
+    if (applying->number == 0)
+        return malformed(applying, "has no number");
+    if (applying->holds > 0 && !applying->held)
+        return malformed(applying, "what it holds has no end");
+    return 0;
 }
 
 int receipt_apply(struct store *store, const struct opened_batch *receipt,

@@ -102,6 +102,22 @@ int streams_next_due(struct store *store, const char *after, char from[STORE_NAM
     return result;
 }
 
+int streams_is_due(struct store *store, const char *from, struct error *error)
+{
+    static const char DUE[] = "SELECT EXISTS (SELECT 1 FROM receipt_due WHERE source = ?1)"
+                              " OR NOT EXISTS (SELECT 1 FROM own_receipt WHERE destination = ?1)";
+    struct statement s = statement_start(store, DUE);
+    int result;
+
+    statement_text(&s, 1, from);
+    result = statement_step(&s, error);
+    if (result == 1) {
+        result = sqlite3_column_int(s.handle, 0);
+        statement_end(&s);
+    }
+    return result;
+}
+
 /* ---- overview ------------------------------------------------------------------------------------- */
 
 /* Fill in what STREAM's rows say, in one walk of its index. */

@@ -63,4 +63,7 @@ int streams_set_due(struct store *store, const char *from, bool due, struct erro
 int streams_next_due(struct store *store, const char *after, char from[STORE_NAME_BYTES],
                      struct error *error); /* 1 found, 0 no more, -1 */
 
+/* At a tablet: 1 if a receipt is due to FROM, or none was made for it by this store yet; 0, -1. */
+int streams_is_due(struct store *store, const char *from, struct error *error);
+
 #endif

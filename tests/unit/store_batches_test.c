@@ -376,7 +376,7 @@ static void test_selections(void **state)
     }
 }
 
-/* Stream order is source, epoch, number, however they came; unnumbered ones of one source all come. */
+/* Stream order is source, epoch, number, however they came; of unnumbered ones the newest comes. */
 static void test_stream_order(void **state)
 {
     static const unsigned arrival[] = {3, 1, 0, 2, 0, 4};
@@ -392,17 +392,102 @@ static void test_stream_order(void **state)
     }
     while (batches_next_in_stream(world->store, "server", count == 0 ? NULL : &last, &batch,
                                   &world->error) == 1) {
-        static const unsigned order[] = {0, 0, 1, 2, 3, 4};
+        static const unsigned order[] = {0, 1, 2, 3, 4};
 
-        assert_string_equal(batch.label.from, count < 6 ? "t1" : "t2");
-        assert_int_equal(batch.label.seq, order[count % 6]);
+        assert_string_equal(batch.label.from, count < 5 ? "t1" : "t2");
+        assert_int_equal(batch.label.seq, order[count % 5]);
         assert_memory_not_equal(batch.label.id, last.id, 32);
         last = batch.label;
         count++;
         /* Applying while walking does not upset the walk. */
         CHANGE(world, batches_apply(world->store, &last, false, &world->error));
     }
-    assert_int_equal(count, 12);
+    assert_int_equal(count, 10);
+}
+
+static struct label add_unnumbered(struct world *world, struct store *store, const char *from,
+                                   const char *to, unsigned seed)
+{
+    struct label label;
+    unsigned char *bytes = stores_batch(&label, from, to, 0, seed, 20);
+
+    OK(world, store_begin(store, &world->error));
+    OK(world, batches_add(store, &label, bytes, 20, &world->error));
+    OK(world, store_commit(store, &world->error));
+    free(bytes);
+    return label;
+}
+
+static enum batch_state state_in(struct world *world, struct store *store,
+                                 const struct label *label)
+{
+    struct batch batch;
+
+    assert_int_equal(batches_find(store, label->id, &batch, &world->error), 1);
+    return batch.state;
+}
+
+/* An unnumbered batch replaces what came before it of the same source and destination, whole or in parts, however it
+ * became held; no other batch is touched, and it is counted apart. */
+static void test_unnumbered_replaced(void **state)
+{
+    struct world *world = *state;
+    struct label first, second, third, partial, other, numbered;
+    struct batch_counts counts;
+    struct batch batch;
+    unsigned char *bytes = stores_batch(&second, "t1", "server", 0, 2, 20), *cut;
+
+    first = add_unnumbered(world, world->store, "t1", "server", 1);
+    other = add_unnumbered(world, world->store, "t2", "server", 10);
+    stores_add(world->store, &numbered, "t1", "server", 1, 11, 20);
+    CHANGE(world, batches_append(world->store, &second, 0, bytes, 20, &world->error));
+    assert_int_equal(state_in(world, world->store, &first), BATCH_HELD); /* not by a part */
+    CHANGE(world, batches_complete(world->store, second.id, &world->error));
+    assert_int_equal(state_in(world, world->store, &first), BATCH_APPLIED);
+    free(bytes);
+    cut = stores_batch(&partial, "t1", "server", 0, 3, 20);
+    CHANGE(world, batches_append(world->store, &partial, 0, cut, 10, &world->error));
+    free(cut);
+    third = add_unnumbered(world, world->store, "t1", "server", 4);
+    assert_int_equal(batches_find(world->store, partial.id, &batch, &world->error), 0);
+    assert_int_equal(state_in(world, world->store, &second), BATCH_APPLIED);
+    assert_int_equal(state_in(world, world->store, &third), BATCH_HELD);
+    assert_int_equal(state_in(world, world->store, &other), BATCH_HELD);
+    assert_int_equal(state_in(world, world->store, &numbered), BATCH_HELD);
+    /* One that comes again replaces nothing. */
+    (void)add_unnumbered(world, world->store, "t1", "server", 1);
+    assert_int_equal(state_in(world, world->store, &third), BATCH_HELD);
+    OK(world, batches_count(world->store, NULL, &counts, &world->error));
+    assert_int_equal(counts.held, 1);
+    assert_int_equal(counts.unnumbered, 2);
+    assert_int_equal(counts.unnumbered_bytes, 40);
+    assert_int_equal(counts.held_bytes, 60);
+    assert_int_equal(counts.kept_bytes, 0);
+}
+
+/* At its destination a false label must not do away with a batch that nobody has looked into. */
+static void test_unnumbered_at_destination(void **state)
+{
+    struct world *world = *state;
+    char *folder = folder_new();
+    struct store_options options = {.directory = folder, .station = "dock", .role = "dock"};
+    struct store *dock = store_open(&options, &world->error);
+    struct label first, second, ours, newer;
+
+    assert_non_null(dock);
+    first = add_unnumbered(world, dock, "t1", "server", 1);
+    second = add_unnumbered(world, dock, "t1", "server", 2);
+    assert_int_equal(state_in(world, dock, &first), BATCH_HELD);
+    assert_int_equal(state_in(world, dock, &second), BATCH_HELD);
+    ours = add_unnumbered(world, dock, "server", "t1", 3);
+    newer = add_unnumbered(world, dock, "server", "t1", 4);
+    assert_int_equal(state_in(world, dock, &ours), BATCH_APPLIED);
+    assert_int_equal(state_in(world, dock, &newer), BATCH_HELD);
+    store_close(dock);
+    folder_remove(folder);
+    first = add_unnumbered(world, world->store, "server", "c1", 5); /* a courier's own */
+    (void)add_unnumbered(world, world->store, "server", "c1", 6);
+    assert_int_equal(state_in(world, world->store, &first), BATCH_HELD);
 }
 
 /* A rollback gives back positions of that transaction, and no other connection saw them. */
@@ -469,6 +554,8 @@ int main(void)
         TEST(test_handed_over),
         TEST(test_selections),
         TEST(test_stream_order),
+        TEST(test_unnumbered_replaced),
+        TEST(test_unnumbered_at_destination),
         TEST(test_positions_rolled_back),
         cmocka_unit_test(test_label_check),
     };

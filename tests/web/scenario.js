@@ -49,11 +49,13 @@ async function assertSame(pouches, server, options = {}) {
     return result;
 }
 
-// Nothing waits in the store, and nothing that is applied has bytes there.
+// Nothing waits in the store, and nothing that is applied has bytes there, but for a tablet's shelf. The newest receipts of tablets,
+// which have no number, stay everywhere.
 async function assertEmpty(...stations) {
     for (const station of stations) {
-        const { batches } = await station.status();
-        const { partial, held, aside, held_bytes: bytes } = batches;
+        const { batches, station: { role } } = await station.status();
+        const { partial, held, aside } = batches;
+        const bytes = batches.held_bytes - batches.unnumbered_bytes - (role === 'tablet' ? batches.kept_bytes : 0);
         assert.deepStrictEqual({ partial, held, aside, bytes }, { partial: 0, held: 0, aside: 0, bytes: 0 }, station.name);
     }
 }
