@@ -120,6 +120,17 @@ int streams_is_due(struct store *store, const char *from, struct error *error)
 
 /* ---- overview ------------------------------------------------------------------------------------- */
 
+/* The wall clock's text of the earliest of some rows: keys grow with time, and the clock may have been wrong. */
+static void note_earliest(const struct statement *s, int64_t *earliest, char text[32])
+{
+    int64_t key = sqlite3_column_int64(s->handle, 2);
+
+    if (key < *earliest) {
+        *earliest = key;
+        statement_get_text(s, 3, text, 32);
+    }
+}
+
 /* Fill in what STREAM's rows say, in one walk of its index. */
 static int measure(struct store *store, struct stream *stream, struct error *error)
 {
@@ -128,7 +139,8 @@ static int measure(struct store *store, struct stream *stream, struct error *err
         " FROM batch INDEXED BY batch_stream"
         " WHERE seq > 0 AND source = ?1 AND epoch = ?2 AND destination = ?3 ORDER BY seq";
     struct statement s = statement_start(store, WALK);
-    int64_t oldest = INT64_MAX;
+    int64_t waiting = INT64_MAX, behind = INT64_MAX;
+    uint64_t whole = 0; /* the last number of which a batch is whole */
     int result;
 
     statement_text(&s, 1, stream->from);
@@ -137,20 +149,22 @@ static int measure(struct store *store, struct stream *stream, struct error *err
     while ((result = statement_step(&s, error)) == 1) {
         uint64_t seq = (uint64_t)sqlite3_column_int64(s.handle, 0);
         int state = sqlite3_column_int(s.handle, 1);
-        int64_t key = sqlite3_column_int64(s.handle, 2);
 
         stream->highest = seq;
+        if (state == BATCH_PARTIAL)
+            continue;
+        if (seq > whole + 1)
+            stream->missing += seq - whole - 1;
+        whole = seq;
+        if (stream->missing > 0)
+            note_earliest(&s, &behind, stream->missing_since);
         if (state == BATCH_APPLIED) {
             stream->applied++;
             if (seq == stream->contiguous + 1)
                 stream->contiguous = seq;
-        } else if (state == BATCH_HELD || state == BATCH_ASIDE) {
+        } else {
             stream->waiting++;
-            /* Keys grow with time; the clock may have been wrong. */
-            if (key < oldest) {
-                oldest = key;
-                statement_get_text(&s, 3, stream->oldest_waiting, sizeof stream->oldest_waiting);
-            }
+            note_earliest(&s, &waiting, stream->oldest_waiting);
         }
     }
     return result;

@@ -32,6 +32,8 @@ struct stream {
     uint64_t applied;        /* how many are applied */
     uint64_t waiting;        /* how many are held or aside */
     char oldest_waiting[32]; /* wall-clock text when the oldest of those came; "" if none */
+    uint64_t missing;        /* numbers below `highest` of which nothing has come whole */
+    char missing_since[32];  /* when the oldest batch behind the first of them came; "" if none */
 };
 int streams_each(struct store *store, int (*show)(const struct stream *stream, void *context),
                  void *context, struct error *error);

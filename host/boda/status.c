@@ -44,13 +44,14 @@ static int show_stream(const struct stream *stream, void *context)
 {
     struct listing *listing = context;
 
-    return append(listing->array,
-                  json_pack("{ss ss ss sI sI sI sI ss}", "from", stream->from, "to", stream->to,
-                            "epoch", stream->epoch, "highest", (json_int_t)stream->highest,
-                            "contiguous", (json_int_t)stream->contiguous, "applied",
-                            (json_int_t)stream->applied, "waiting", (json_int_t)stream->waiting,
-                            "oldest_waiting", stream->oldest_waiting),
-                  listing->error);
+    return append(
+        listing->array,
+        json_pack("{ss ss ss sI sI sI sI ss sI ss}", "from", stream->from, "to", stream->to,
+                  "epoch", stream->epoch, "highest", (json_int_t)stream->highest, "contiguous",
+                  (json_int_t)stream->contiguous, "applied", (json_int_t)stream->applied, "waiting",
+                  (json_int_t)stream->waiting, "oldest_waiting", stream->oldest_waiting, "missing",
+                  (json_int_t)stream->missing, "missing_since", stream->missing_since),
+        listing->error);
 }
 
 static int show_visit(const struct peer_visit *visit, void *context)
@@ -135,12 +136,14 @@ static json_t *gather(struct store *store, struct error *error)
              list_refusals(store, refusals, error) == 0 && list_aside(store, aside, error) == 0 &&
              list_passwords(store, passwords, error) == 0)
         status = json_pack(
-            "{s{ss ss ss ss} s{sI sI sI sI sI sI} sO sO sO sO sO}", "station", "name",
+            "{s{ss ss ss ss} s{sI sI sI sI sI sI sI sI sI} sO sO sO sO sO}", "station", "name",
             store_station(store), "role", store_role(store), "uuid", store_uuid(store), "epoch",
             store_epoch(store), "batches", "partial", (json_int_t)counts.partial, "held",
             (json_int_t)counts.held, "aside", (json_int_t)counts.aside, "applied",
             (json_int_t)counts.applied, "handed_over", (json_int_t)counts.handed_over, "held_bytes",
-            (json_int_t)counts.held_bytes, "streams", streams.array, "refusals", refusals, "visits",
+            (json_int_t)counts.held_bytes, "unnumbered", (json_int_t)counts.unnumbered,
+            "unnumbered_bytes", (json_int_t)counts.unnumbered_bytes, "kept_bytes",
+            (json_int_t)counts.kept_bytes, "streams", streams.array, "refusals", refusals, "visits",
             visits.array, "aside", aside, "passwords", passwords);
     json_decref(streams.array);
     json_decref(visits.array);
@@ -183,6 +186,10 @@ static void print_text(const json_t *status)
                      number(entry, "highest"), number(entry, "waiting"));
         if (word(entry, "oldest_waiting")[0] != '\0')
             (void)printf(", the oldest since %s", word(entry, "oldest_waiting"));
+        /* A courier has some of the numbers, and others the rest. */
+        if (number(entry, "missing") > 0 && strcmp(word(station, "role"), "courier") != 0)
+            (void)printf("; %lld have not come, others behind them since %s",
+                         number(entry, "missing"), word(entry, "missing_since"));
         (void)putchar('\n');
     }
     json_array_foreach (json_object_get(status, "visits"), i, entry) {

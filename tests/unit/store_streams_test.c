@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/statement.h"
 #include "store/streams.h"
 #include "tests/unit/support/world.h"
 
@@ -85,6 +86,80 @@ static void test_due(void **state)
     COMMIT(world);
     assert_int_equal(streams_next_due(world->store, "", name, &world->error), 1);
     assert_string_equal(name, "t2");
+}
+
+static int keep_stream(const struct stream *stream, void *context)
+{
+    *(struct stream *)context = *stream;
+    return 0;
+}
+
+/* Add number SEQ when the clock says NOW; whole, or only a part of it. */
+static struct label add_at(struct world *world, uint64_t seq, int64_t now, bool whole)
+{
+    struct label label;
+    unsigned char *bytes = stores_batch(&label, "server", "t1", seq, (unsigned)seq, 20);
+
+    BEGIN(world);
+    world->store->now = now;
+    OK(world, batches_append(world->store, &label, 0, bytes, whole ? 20 : 10, &world->error));
+    if (whole)
+        OK(world, batches_complete(world->store, label.id, &world->error));
+    COMMIT(world);
+    free(bytes);
+    return label;
+}
+
+static struct stream only_stream(struct world *world)
+{
+    struct stream stream = {0};
+
+    OK(world, streams_each(world->store, keep_stream, &stream, &world->error));
+    return stream;
+}
+
+/* Numbers of which nothing has come whole are missing, since the first came that is behind them; a tombstone, as of a
+ * withdrawn batch, fills its place. */
+static void test_gaps(void **state)
+{
+    struct world *world = *state;
+    struct label label;
+    unsigned char *bytes;
+
+    (void)add_at(world, 1, 1000, true);
+    assert_int_equal(only_stream(world).missing, 0);
+    assert_string_equal(only_stream(world).missing_since, "");
+    (void)add_at(world, 7, 2000, true);
+    (void)add_at(world, 4, 3000, true); /* the oldest behind the gap is 7 */
+    assert_int_equal(only_stream(world).missing, 4);
+    assert_string_equal(only_stream(world).missing_since, "1970-01-01T00:33:20Z");
+    (void)add_at(world, 3, 4000, false);
+    assert_int_equal(only_stream(world).missing, 4);
+    (void)add_at(world, 2, 5000, true);
+    assert_int_equal(only_stream(world).missing, 3); /* 3, 5, 6 */
+    bytes = stores_batch(&label, "server", "t1", 3, 3, 20);
+    CHANGE(world, batches_apply(world->store, &label, false, &world->error));
+    free(bytes);
+    assert_int_equal(only_stream(world).missing, 2);
+    (void)add_at(world, 5, 6000, true);
+    (void)add_at(world, 6, 7000, true);
+    assert_int_equal(only_stream(world).missing, 0);
+    assert_string_equal(only_stream(world).missing_since, "");
+}
+
+/* A receipt is due until the first was made, and whenever something says so. */
+static void test_is_due(void **state)
+{
+    struct world *world = *state;
+    uint64_t number;
+
+    assert_int_equal(streams_is_due(world->store, "server", &world->error), 1);
+    CHANGE(world, streams_next_receipt(world->store, "server", &number, &world->error));
+    assert_int_equal(streams_is_due(world->store, "server", &world->error), 0);
+    CHANGE(world, streams_set_due(world->store, "server", true, &world->error));
+    assert_int_equal(streams_is_due(world->store, "server", &world->error), 1);
+    CHANGE(world, streams_set_due(world->store, "server", false, &world->error));
+    assert_int_equal(streams_is_due(world->store, "server", &world->error), 0);
 }
 
 /* ---- runs against a model ------------------------------------------------------------------------- */
@@ -344,6 +419,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_numbers),
         TEST(test_later_receipt),
+        TEST(test_gaps),
+        TEST(test_is_due),
         TEST(test_due),
         TEST(test_foreign_receipts),
         TEST(test_runs_against_model),
