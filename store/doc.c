@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "store/doc.h"
 
+#include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 #include <yajl/yajl_parse.h>
 
 #define DEPTH_MAX 500
+#define REVISIONS_MAX_BYTES (256u << 10)
 #define DEPTH_ATTACHMENT 3 /* the document, its `_attachments`, one of them */
 
 enum member {
@@ -37,6 +40,7 @@ static const struct {
 
 struct reader {
     struct doc *doc;
+    yajl_handle parser;
     const char *fault;  /* why a callback gave up; NULL: yajl's own words */
     enum member member; /* of the outermost object, whose value comes next */
     unsigned depth;
@@ -179,6 +183,10 @@ static int on_open(void *context, bool object)
 
 static int on_object(void *context)
 {
+    struct reader *reader = context;
+
+    if (reader->depth == 1 && reader->member == MEMBER_REVISIONS)
+        reader->doc->revisions_at = yajl_get_bytes_consumed(reader->parser) - 1;
     return on_open(context, true);
 }
 
@@ -195,6 +203,17 @@ static int on_close(void *context)
     return 1;
 }
 
+static int on_object_end(void *context)
+{
+    struct reader *reader = context;
+    struct doc *doc = reader->doc;
+
+    (void)on_close(context);
+    if (reader->depth == 1 && reader->member == MEMBER_REVISIONS)
+        doc->revisions_bytes = yajl_get_bytes_consumed(reader->parser) - doc->revisions_at;
+    return 1;
+}
+
 static const yajl_callbacks callbacks = {
     .yajl_null = on_null,
     .yajl_boolean = on_boolean,
@@ -202,7 +221,7 @@ static const yajl_callbacks callbacks = {
     .yajl_string = on_string,
     .yajl_start_map = on_object,
     .yajl_map_key = on_key,
-    .yajl_end_map = on_close,
+    .yajl_end_map = on_object_end,
     .yajl_start_array = on_array,
     .yajl_end_array = on_close,
 };
@@ -231,6 +250,7 @@ int doc_read(const char *json, size_t size, struct doc *doc, struct error *error
     memset(doc, 0, sizeof *doc);
     if (parser == NULL)
         return error_set(error, ERROR_FAILED, "document: no memory to read it");
+    reader.parser = parser;
     status = yajl_parse(parser, (const unsigned char *)json, size);
     if (status == yajl_status_ok)
         status = yajl_complete_parse(parser);
@@ -247,6 +267,42 @@ int doc_read(const char *json, size_t size, struct doc *doc, struct error *error
     if (result != 0)
         memset(doc, 0, sizeof *doc);
     return result;
+}
+
+/* "START-DIGEST" into REV.  false: it is none. */
+static bool make_rev(json_int_t start, const json_t *digest, char rev[DOC_REV_BYTES])
+{
+    const char *text = json_string_value(digest);
+    int length;
+
+    if (start < 1 || text == NULL || text[0] == '\0')
+        return false;
+    length = snprintf(rev, DOC_REV_BYTES, "%lld-%s", (long long)start, text);
+    return length > 0 && length < DOC_REV_BYTES;
+}
+
+void doc_ancestors(const char *json, const struct doc *doc, struct doc_ancestors *ancestors)
+{
+    json_t *revisions = NULL;
+    const json_t *ids;
+    json_int_t start;
+    char *rev;
+
+    ancestors->count = 0;
+    if (doc->revisions_bytes > 0 && doc->revisions_bytes <= REVISIONS_MAX_BYTES)
+        revisions = json_loadb(json + doc->revisions_at, doc->revisions_bytes, 0, NULL);
+    ids = json_object_get(revisions, "ids");
+    start = json_integer_value(json_object_get(revisions, "start"));
+    if (make_rev(start, json_array_get(ids, 0), ancestors->text[0]) &&
+        strcmp(ancestors->text[0], doc->rev) == 0) {
+        for (size_t i = 1; i < json_array_size(ids) && i <= DOC_ANCESTORS_MOST; i++) {
+            rev = ancestors->text[i - 1];
+            if (!make_rev(start - (json_int_t)i, json_array_get(ids, i), rev))
+                break;
+            ancestors->revs[ancestors->count++] = rev;
+        }
+    }
+    json_decref(revisions);
 }
 
 bool doc_is_contact(const struct doc *doc)

@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static struct doc_ancestors ancestors;
     struct doc doc;
     struct error error = {0};
 
@@ -22,6 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (doc.id[0] == '\0' || memchr(doc.id, '\0', sizeof doc.id) == NULL || doc.members == 0)
         abort();
+    doc_ancestors((const char *)data, &doc, &ancestors);
+    for (size_t i = 0; i < ancestors.count; i++)
+        if (ancestors.revs[i][0] < '1' || ancestors.revs[i][0] > '9')
+            abort();
     (void)doc_is_contact(&doc);
     (void)doc_never_goes_up(&doc);
     return 0;

@@ -23,6 +23,21 @@ static struct doc taken(const char *json)
     return doc;
 }
 
+/* The ancestors of the document JSON are "REV REV ". */
+static void ancestors_are(const char *json, const char *expected)
+{
+    struct doc_ancestors *ancestors = malloc(sizeof *ancestors);
+    struct doc doc = taken(json);
+    char text[256] = "";
+
+    assert_non_null(ancestors);
+    doc_ancestors(json, &doc, ancestors);
+    for (size_t i = 0; i < ancestors->count; i++)
+        (void)strcat(strcat(text, ancestors->revs[i]), " ");
+    assert_string_equal(text, expected);
+    free(ancestors);
+}
+
 static void refused_bytes(const char *json, size_t size, const char *words)
 {
     struct doc doc;
@@ -228,6 +243,33 @@ static void stubs_are_seen(void **state)
             .has_stub);
 }
 
+/* `_revisions`, wherever it stands and in whatever order; what is not of this revision names none. */
+static void ancestors_are_read(void **state)
+{
+    (void)state;
+    ancestors_are(
+        "{\"_id\":\"a\",\"_rev\":\"3-c\",\"_revisions\":{\"start\":3,\"ids\":[\"c\",\"b\",\"a\"]}}",
+        "2-b 1-a ");
+    ancestors_are("{\"_revisions\" : { \"ids\":[\"c\",\"b\"],\"x\":{},\"start\":12} ,\"_id\":\"a\","
+                  "\"_rev\":\"12-c\",\"fields\":{\"_revisions\":{\"start\":3}}}",
+                  "11-b ");
+    ancestors_are(
+        "{\"_id\":\"a\",\"_rev\":\"1-c\",\"_revisions\":{\"start\":1,\"ids\":[\"c\",\"b\"]}}", "");
+    ancestors_are("{\"_id\":\"a\",\"_rev\":\"3-c\"}", "");
+    ancestors_are("{\"_id\":\"a\",\"_rev\":\"3-c\",\"_revisions\":[3]}", "");
+    ancestors_are("{\"_id\":\"a\",\"_rev\":\"3-c\",\"_revisions\":null}", "");
+    ancestors_are(
+        "{\"_id\":\"a\",\"_rev\":\"3-c\",\"_revisions\":{\"start\":3,\"ids\":[\"x\",\"b\"]}}", "");
+    ancestors_are(
+        "{\"_id\":\"a\",\"_rev\":\"3-c\",\"_revisions\":{\"start\":\"3\",\"ids\":[\"c\",\"b\"]}}",
+        "");
+    ancestors_are(
+        "{\"_id\":\"a\",\"_rev\":\"3-c\",\"_revisions\":{\"start\":3,\"ids\":[\"c\",7,\"a\"]}}",
+        "");
+    ancestors_are(
+        "{\"_id\":\"a\",\"_rev\":\"3-c\",\"_revisions\":{\"start\":1e999,\"ids\":[\"c\"]}}", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +283,7 @@ int main(void)
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(messages_have_no_content),
         cmocka_unit_test(kinds_are_told_apart),
+        cmocka_unit_test(ancestors_are_read),
     };
 
     return cmocka_run_group_tests_name("doc", tests, NULL, NULL);
