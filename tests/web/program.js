@@ -139,9 +139,18 @@ class Program {
     }
 }
 
+// The most memory that a running program has had; 0 once it has ended.
+function peakMegabytes(program) {
+    try {
+        return Number(/VmHWM:\s+(\d+)/.exec(fs.readFileSync(`/proc/${program.child.pid}/status`, 'utf8'))[1]) / 1024;
+    } catch (e) {
+        return 0;
+    }
+}
+
 // Runs a command to its end and returns its output lines.
 async function run(name, command, args, { timeout_ms = 60000, ...options } = {}) {
     return new Program(name, command, args, options).wait(timeout_ms);
 }
 
-module.exports = { Program, killAll, run, sleep, waitFor };
+module.exports = { Program, killAll, peakMegabytes, run, sleep, waitFor };

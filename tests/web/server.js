@@ -328,7 +328,7 @@ class Front {
         }
         const stored = req.body.docs || [];
         const note = (status) => db === this.name && status === 201 && stored.forEach((d) => this.lineage.note(d));
-        if (stored.some((d) => Object.values(d._attachments || {}).some((a) => a.stub))) {
+        if (req.body.new_edits === false && stored.some((d) => Object.values(d._attachments || {}).some((a) => a.stub))) {
             await this.storeOneByOne(db, stored);
             note(201);
             return sendJson(res, 201, refused);
