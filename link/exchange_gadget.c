@@ -10,7 +10,7 @@ struct gadget {
     bool pulled; /* offers are under way since the last PULL */
 };
 
-/* Whose mail the host takes in: its own, or the server's at a dock. */
+/* Whose mail the host takes in, and whose batches it gives: its own, or the server's at a dock. */
 static const char *host_mail(const struct exchange *exchange)
 {
     const struct station *peer = exchange->options.peer;
@@ -33,7 +33,7 @@ static struct taking_options takes(const struct exchange *exchange)
     return (struct taking_options){.store = exchange->options.store,
                                    .peer = peer->name,
                                    .uuid = exchange->peer_hello.store,
-                                   .from = dock ? SERVER_NAME : peer->name,
+                                   .from = host_mail(exchange),
                                    .to = dock ? NULL : SERVER_NAME,
                                    .counts = (struct exchange_counts *)&exchange->counts};
 }
@@ -70,10 +70,11 @@ static int apply(struct exchange *exchange, const unsigned char *id, struct erro
 
     if (found <= 0) /* one that is not known here needs no tombstone: who said it has it */
         return found;
-    if (strcmp(batch.label.to, host_mail(exchange)) != 0)
+    if (strcmp(batch.label.to, host_mail(exchange)) != 0 &&
+        strcmp(batch.label.from, host_mail(exchange)) != 0)
         return error_set(error, ERROR_REFUSED,
-                         "peer: says that a batch is applied which is addressed to %s",
-                         batch.label.to);
+                         "peer: says that a batch is applied which %s has sent to %s",
+                         batch.label.from, batch.label.to);
     if (batch.state == BATCH_APPLIED)
         return 0;
     if (batches_apply(store, &batch.label, false, error) != 0)

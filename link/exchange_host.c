@@ -34,6 +34,7 @@ static struct offering_options offers(const struct exchange *exchange)
     bool dock = options->self->role == ROLE_DOCK;
 
     return (struct offering_options){.store = options->store,
+                                     .uuid = exchange->peer_hello.store,
                                      .from = dock ? SERVER_NAME : options->self->name,
                                      .tablets = dock ? options->tablets : NULL,
                                      .counts = (struct exchange_counts *)&exchange->counts};
@@ -101,7 +102,8 @@ static int pull(struct exchange *exchange, struct error *error)
     struct host *host = exchange->state;
     struct cursor cursor;
 
-    if (peers_cursor(exchange->options.store, exchange->peer_hello.store, &cursor, error) != 0)
+    if (offering_end(exchange->offering, error) != 0 ||
+        peers_cursor(exchange->options.store, exchange->peer_hello.store, &cursor, error) != 0)
         return -1;
     host->step = PULL;
     taking_expect(exchange->taking);

@@ -7,6 +7,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "link/message.h"
+#include "link/tablets.h"
 
 enum state {
     RESTING,   /* no round */
@@ -35,6 +36,8 @@ struct offering {
     struct offering_options options;
     enum state state;
     bool begun, moved, last_page;
+    bool anew;             /* the peer was offered the mail of other tablets before; to be settled */
+    bool blocked;          /* something of this round found no room */
     int64_t position;      /* offered up to here */
     int64_t full_position; /* of the first batch that found no room, 0: none */
     uint32_t next_n;
@@ -77,6 +80,30 @@ static int corrupt(struct error *error, const char *what)
     return error_set(error, ERROR_CORRUPT, "peer: %s", what);
 }
 
+/* What could not be written down, for FAULT.  A disk that is full must not end the session: it is what is taken next
+ * that makes room. */
+static int not_written(const struct error *fault, struct error *error)
+{
+    if (fault->kind == ERROR_FULL) {
+        log_warning("%s", fault->text);
+        return 0;
+    }
+    if (error != NULL)
+        *error = *fault;
+    return -1;
+}
+
+/* The peer has batch ID; in a transaction. */
+static int note_batch(const struct offering *offering, const unsigned char *id, struct error *error)
+{
+    struct store *store = offering->options.store;
+
+    if (offering->options.uuid != NULL &&
+        peers_carries(store, offering->options.uuid, id, error) != 0)
+        return -1;
+    return batches_handed_over(store, id, error);
+}
+
 /* The peer has the batch that its cursor names; the cable may have been pulled before its STORED. */
 static int note_cursor(const struct offering *offering, const unsigned char *id,
                        struct error *error)
@@ -89,53 +116,65 @@ static int note_cursor(const struct offering *offering, const unsigned char *id,
     if (found <= 0 || batch.state != BATCH_HELD)
         return found < 0 ? -1 : 0;
     if (store_begin(store, &fault) == 0) {
-        if (batches_handed_over(store, id, &fault) == 0 && store_commit(store, &fault) == 0)
+        if (note_batch(offering, id, &fault) == 0 && store_commit(store, &fault) == 0)
             return 0;
         store_rollback(store);
     }
-    if (fault.kind == ERROR_FULL) {
-        log_warning("%s", fault.text);
-        return 0;
-    }
-    if (error != NULL)
-        *error = fault;
-    return -1;
+    return not_written(&fault, error);
+}
+
+/* Where the first round of a session starts, in OFFERING->position. */
+static int find_start(struct offering *offering, const struct cursor *cursor, struct error *error)
+{
+    int known = batches_is_at(offering->options.store, cursor->position, cursor->id, error);
+    int same = 1;
+
+    if (known < 0 || (known == 1 && note_cursor(offering, cursor->id, error) != 0))
+        return -1;
+    if (offering->options.uuid != NULL)
+        same = tablets_same(offering->options.store, offering->options.uuid,
+                            offering->options.tablets, error);
+    if (same < 0)
+        return -1;
+    offering->anew = same == 0;
+    offering->position = known == 1 && same == 1 ? cursor->position : 0;
+    return 0;
 }
 
 int offering_begin(struct offering *offering, const struct cursor *cursor, struct error *error)
 {
-    int known;
-
     if (offering->state != RESTING)
         return corrupt(error, "asks for offers while some are under way");
     if (!offering->begun) {
-        known = batches_is_at(offering->options.store, cursor->position, cursor->id, error);
-        if (known < 0 || (known == 1 && note_cursor(offering, cursor->id, error) != 0))
+        if (find_start(offering, cursor, error) != 0)
             return -1;
-        offering->position = known == 1 ? cursor->position : 0;
         offering->begun = true;
     } else if (offering->full_position != 0) {
         offering->position = offering->full_position - 1;
     }
     offering->full_position = 0;
     offering->moved = false;
+    offering->blocked = false;
     offering->state = OFFERING;
     return 0;
 }
 
-/* ---- a page of offers ---- */
-
-static bool may_carry(const struct offering *offering, const char *to)
+/* The peer's cursor now speaks for the tablets of this session.  Not if the first offers were refused: then it may
+ * still be where it was. */
+int offering_end(struct offering *offering, struct error *error)
 {
-    const char *const *tablet = offering->options.tablets;
+    const struct offering_options *options = &offering->options;
+    struct error fault;
 
-    if (tablet == NULL)
-        return true;
-    for (; *tablet != NULL; tablet++)
-        if (strcmp(*tablet, to) == 0)
-            return true;
-    return false;
+    if (!offering->anew || offering->blocked)
+        return 0;
+    offering->anew = false;
+    if (tablets_keep(options->store, options->uuid, options->tablets, &fault) == 0)
+        return 0;
+    return not_written(&fault, error);
 }
+
+/* ---- a page of offers ---- */
 
 /* The next batch for this peer: 1, 0, -1. */
 static int next_batch(struct offering *offering, struct batch *batch, struct error *error)
@@ -148,7 +187,7 @@ static int next_batch(struct offering *offering, struct batch *batch, struct err
         found = batches_next(offering->options.store, &filter, offering->position, batch, error);
         if (found == 1)
             offering->position = batch->position;
-    } while (found == 1 && !may_carry(offering, batch->label.to));
+    } while (found == 1 && !tablets_have(offering->options.tablets, batch->label.to));
     return found;
 }
 
@@ -224,6 +263,7 @@ static int send_page(struct offering *offering, struct buffer *out, struct error
 static void settle_full(struct offering *offering, struct item *item)
 {
     item->verdict = VERDICT_FULL;
+    offering->blocked = true;
     if (offering->full_position == 0 || item->position < offering->full_position)
         offering->full_position = item->position;
 }
@@ -244,12 +284,15 @@ static bool to_note(const struct item *item)
     return !item->noted && (item->verdict == VERDICT_STORED || item->verdict == VERDICT_HAVE);
 }
 
-static int write_notes(struct store *store, const struct page *page, struct error *error)
+static int write_notes(const struct offering *offering, const struct page *page,
+                       struct error *error)
 {
+    struct store *store = offering->options.store;
+
     if (store_begin(store, error) != 0)
         return -1;
     for (size_t i = 0; i < page->count; i++)
-        if (to_note(&page->items[i]) && batches_handed_over(store, page->items[i].id, error) != 0) {
+        if (to_note(&page->items[i]) && note_batch(offering, page->items[i].id, error) != 0) {
             store_rollback(store);
             return -1;
         }
@@ -257,8 +300,8 @@ static int write_notes(struct store *store, const struct page *page, struct erro
 }
 
 /* Note what the peer has of PAGE, in one transaction a page: a commit for each STORED would halve the
- * speed, and what a power cut loses is a line in status and the freeing of a receipt.  A disk that is
- * full must not end the session: it is what is taken next that makes room. */
+ * speed, and what a power cut loses is a line in status, the freeing of a receipt, and that the courier hears of what
+ * another one delivered. */
 static int hand_over(struct offering *offering, struct page *page, struct error *error)
 {
     struct error fault;
@@ -266,14 +309,8 @@ static int hand_over(struct offering *offering, struct page *page, struct error 
 
     for (size_t i = 0; i < page->count && !some; i++)
         some = to_note(&page->items[i]);
-    if (some && write_notes(offering->options.store, page, &fault) != 0) {
-        if (fault.kind != ERROR_FULL) {
-            if (error != NULL)
-                *error = fault;
-            return -1;
-        }
-        log_warning("%s", fault.text);
-    }
+    if (some && write_notes(offering, page, &fault) != 0 && not_written(&fault, error) != 0)
+        return -1;
     for (size_t i = 0; i < page->count; i++)
         page->items[i].noted = page->items[i].noted || to_note(&page->items[i]);
     return 0;
@@ -354,6 +391,7 @@ int offering_stored(struct offering *offering, const struct frame *frame, struct
         } else if (item->verdict == VERDICT_FULL) {
             settle_full(offering, item);
         } else {
+            offering->anew = false; /* told with the next session, which begins anew as well */
             hex_encode(item->id, BATCH_ID_BYTES, text);
             log_warning(
                 "batch %.16s: came to the other side with other bytes than its id says; it is "

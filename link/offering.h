@@ -14,6 +14,7 @@ struct offering;
 
 struct offering_options {
     struct store *store;
+    const char *uuid;           /* the peer's store, if it is to hear of what is applied; or NULL */
     const char *from;           /* only batches of this source; NULL: any */
     const char *to;             /* only those to this destination; NULL: any */
     const char *const *tablets; /* only those to one of these; NULL: any */
@@ -24,9 +25,12 @@ struct offering *offering_new(const struct offering_options *options, struct err
 void offering_free(struct offering *offering); /* NULL is harmless */
 
 /* Begin a round.  The first of a session starts behind CURSOR, if our store has that very batch there
- * (else it was put back from a copy, and all is offered anew); later ones go on where the last one
- * ended, or at the first batch for which the peer had no room. */
+ * (else it was put back from a copy, and all is offered anew), and if the peer was offered the mail of the same tablets
+ * before; later ones go on where the last one ended, or at the first batch for which the peer had no room. */
 int offering_begin(struct offering *offering, const struct cursor *cursor, struct error *error);
+
+/* The round is settled: what it offered, the next session's need not offer again. */
+int offering_end(struct offering *offering, struct error *error);
 
 int offering_want(struct offering *offering, const struct frame *frame, struct error *error);
 int offering_stored(struct offering *offering, const struct frame *frame, struct error *error);

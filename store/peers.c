@@ -69,12 +69,46 @@ int peers_visited(struct store *store, const char *uuid, const char *name, const
     return statement_run(&s, error);
 }
 
+int peers_same_tablets(struct store *store, const char *uuid, const char *tablets,
+                       struct error *error)
+{
+    static const char SAME[] =
+        "SELECT coalesce((SELECT tablets FROM peer WHERE uuid = ?1), '*') = ?2";
+    struct statement s = statement_start(store, SAME);
+    int result;
+
+    statement_text(&s, 1, uuid);
+    statement_text(&s, 2, tablets);
+    result = statement_step(&s, error);
+    if (result == 1) {
+        result = sqlite3_column_int(s.handle, 0);
+        statement_end(&s);
+    }
+    return result;
+}
+
+int peers_set_tablets(struct store *store, const char *uuid, const char *tablets,
+                      struct error *error)
+{
+    static const char SET[] = "UPDATE peer SET tablets = ?2 WHERE uuid = ?1";
+    struct statement s;
+
+    if (need_peer(store, uuid, error) != 0)
+        return -1;
+    s = statement_start(store, SET);
+    statement_text(&s, 1, uuid);
+    statement_text(&s, 2, tablets);
+    return statement_run(&s, error);
+}
+
 int peers_carries(struct store *store, const char *uuid, const unsigned char *id,
                   struct error *error)
 {
     static const char NOTE[] = "INSERT INTO carried (id, peer, applied) SELECT ?2, key,"
                                " EXISTS (SELECT 1 FROM batch WHERE id = ?2 AND state = 3)"
-                               " FROM peer WHERE uuid = ?1 ON CONFLICT (id, peer) DO NOTHING";
+                               " FROM peer WHERE uuid = ?1 AND NOT EXISTS (SELECT 1 FROM batch"
+                               " WHERE id = ?2 AND seq = 0 AND destination <> ?3)"
+                               " ON CONFLICT (id, peer) DO NOTHING";
     struct statement s;
 
     if (need_peer(store, uuid, error) != 0)
@@ -82,6 +116,7 @@ int peers_carries(struct store *store, const char *uuid, const unsigned char *id
     s = statement_start(store, NOTE);
     statement_text(&s, 1, uuid);
     statement_blob(&s, 2, id, BATCH_ID_BYTES);
+    statement_text(&s, 3, store->station);
     return statement_run(&s, error);
 }
 

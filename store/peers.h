@@ -25,7 +25,16 @@ int peers_set_cursor(struct store *store, const char *uuid, const struct cursor 
 int peers_visited(struct store *store, const char *uuid, const char *name, const char *role,
                   struct error *error);
 
-/* The peer store UUID (a courier's) has offered batch ID, which is addressed to us. */
+/* The list of tablets whose mail the peer store (a courier's) was offered, up to its cursor: names with a space between,
+ * "*" for all.  peers_same_tablets: 1 it is TABLETS, 0 not, -1; one that was never met was offered "*". */
+int peers_same_tablets(struct store *store, const char *uuid, const char *tablets,
+                       struct error *error);
+int peers_set_tablets(struct store *store, const char *uuid, const char *tablets,
+                      struct error *error);
+
+/* The peer store UUID (a courier's) has batch ID, which is addressed to us or comes from us; it is to hear when it is
+ * applied.  Of unnumbered ones it hears only if they are addressed to this very station: a tablet's receipt stays with
+ * the courier, for other docks, until the next one replaces it. */
 int peers_carries(struct store *store, const char *uuid, const unsigned char *id,
                   struct error *error);
 
