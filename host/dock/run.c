@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/cable.h"
+#include "host/dock/fetch.h"
 #include "host/dock/receipts.h"
 #include "host/dock/replay.h"
 #include "host/dock/transfer.h"
@@ -21,7 +22,16 @@
 
 struct moved {
     uint64_t applied, receipts;
-    bool others; /* another process replayed meanwhile, and something came of it */
+    uint64_t made; /* batches that the fetch made or withdrew */
+    bool others;   /* another process replayed meanwhile, and something came of it */
+};
+
+/* The server's side of the work. */
+struct work {
+    struct dock *dock;
+    struct cht *cht;
+    struct fetch *fetch;
+    int64_t fetch_due_ms; /* of clock_ms; INT64_MAX: never by time */
 };
 
 static struct cht *open_server(const struct dock *dock, struct error *error)
@@ -38,6 +48,24 @@ static struct cht *open_server(const struct dock *dock, struct error *error)
                                   .stop = dock->stop};
 
     return cht_new(&options, error);
+}
+
+static void close_work(struct work *work)
+{
+    fetch_free(work->fetch);
+    cht_free(work->cht);
+}
+
+static int open_work(struct work *work, struct dock *dock, struct error *error)
+{
+    *work = (struct work){.dock = dock, .cht = open_server(dock, error)};
+    if (work->cht == NULL)
+        return -1;
+    work->fetch = fetch_new(error);
+    if (work->fetch != NULL)
+        return 0;
+    close_work(work);
+    return -1;
 }
 
 static bool is_stopped(const struct dock *dock)
@@ -103,14 +131,68 @@ static int replay(struct dock *dock, struct cht *cht, struct moved *moved, struc
     return result;
 }
 
-/* Replay if it is this process's turn: 1; 0 another process is at it; -1. */
-static int replay_in_turn(struct dock *dock, struct cht *cht, struct moved *moved,
-                          struct error *error)
+static int fetch(struct work *work, struct moved *moved, struct error *error)
 {
-    int turn, result = turn_take(dock->config->store, &turn, error);
+    struct dock *dock = work->dock;
+    const struct config *config = dock->config;
+    struct fetch_options options = {.store = dock->store,
+                                    .server = dock->server,
+                                    .trust = dock->trust,
+                                    .deployment = config->deployment,
+                                    .cht = work->cht,
+                                    .kind = config->kind,
+                                    .users = dock->users,
+                                    .account = config->account,
+                                    .db = config->db,
+                                    .selector = config->selector,
+                                    .parallel = config->parallel,
+                                    .stop = dock->stop};
+    struct fetch_counts counts;
+    int64_t start_ms = clock_ms();
+    int result = fetch_run(work->fetch, &options, &counts, error);
+
+    moved->made = counts.batches + counts.views + counts.withdrawn;
+    if (result != 0 && error->kind != ERROR_REFUSED)
+        work->fetch_due_ms = clock_ms() + AGAIN_MS;
+    else
+        work->fetch_due_ms =
+            config->every_s > 0 ? clock_ms() + (int64_t)config->every_s * 1000 : INT64_MAX;
+    log_debug("fetch: %llu tablets, %llu requests, %.1f s", (unsigned long long)counts.tablets,
+              (unsigned long long)counts.requests, (double)(clock_ms() - start_ms) / 1000.0);
+    return result;
+}
+
+/* Who cannot log in holds up nobody else; but when the server is away, or the store is full, there is nothing
+ * to be done. */
+static bool may_fetch(const struct work *work, const struct moved *moved, int replayed,
+                      const struct error *error)
+{
+    return work->dock->config->fetch && !is_stopped(work->dock) &&
+           (replayed == 0 || error->kind == ERROR_REFUSED) &&
+           (moved->applied > 0 || clock_ms() >= work->fetch_due_ms);
+}
+
+static int replay_and_fetch(struct work *work, struct moved *moved, struct error *error)
+{
+    struct error replay_error = {0};
+    int replayed = replay(work->dock, work->cht, moved, &replay_error), fetched = 0;
+
+    if (may_fetch(work, moved, replayed, &replay_error))
+        fetched = fetch(work, moved, error);
+    /* What may pass is the better reason to try again soon. */
+    if (replayed != 0 && (fetched == 0 || error->kind == ERROR_REFUSED))
+        *error = replay_error;
+    return replayed == 0 ? fetched : -1;
+}
+
+/* Replay and fetch if it is this process's turn: 1; 0 another process is at it; -1. */
+static int work_in_turn(struct work *work, struct moved *moved, struct error *error)
+{
+    int turn, result = turn_take(work->dock->config->store, &turn, error);
 
     memset(moved, 0, sizeof *moved);
-    if (result == 1 && (refresh_trust(dock, error) != 0 || replay(dock, cht, moved, error) != 0))
+    if (result == 1 &&
+        (refresh_trust(work->dock, error) != 0 || replay_and_fetch(work, moved, error) != 0))
         result = -1;
     turn_give(turn);
     return result;
@@ -119,19 +201,19 @@ static int replay_in_turn(struct dock *dock, struct cht *cht, struct moved *move
 /* What another process's courier brings after it has begun is the upload's, too. */
 int run_upload(struct dock *dock, struct error *error)
 {
-    struct cht *cht = open_server(dock, error);
+    struct work work;
     struct moved moved;
     int result;
 
-    if (cht == NULL)
+    if (open_work(&work, dock, error) != 0)
         return -1;
     do {
-        result = replay_in_turn(dock, cht, &moved, error);
+        result = work_in_turn(&work, &moved, error);
     } while (result == 1 && moved.applied + moved.receipts > 0 && !is_stopped(dock));
     if (result == 0)
         log_info("store %s: another boda-dock replays it and does this work as well",
                  dock->config->store);
-    cht_free(cht);
+    close_work(&work);
     return result < 0 ? -1 : 0;
 }
 
@@ -245,10 +327,10 @@ static int visit(struct dock *dock, struct cable *cable, struct error *error)
     return -1;
 }
 
-/* Replay, behind another process that is at it: the courier waits for that one's work, too. */
-static int replay_after_others(struct dock *dock, struct cht *cht, struct moved *moved,
-                               struct error *error)
+/* Work, behind another process that is at it: the courier waits for that one's work, too. */
+static int work_after_others(struct work *work, struct moved *moved, struct error *error)
 {
+    struct dock *dock = work->dock;
     int64_t wait_ms = (int64_t)dock->config->patience_s * 1000, until_ms, before, after;
     bool waited = false;
     int result;
@@ -256,7 +338,7 @@ static int replay_after_others(struct dock *dock, struct cht *cht, struct moved 
     until_ms = clock_ms() + (wait_ms > TURN_WAIT_MS ? wait_ms : TURN_WAIT_MS);
     if (store_version(dock->store, &before, error) != 0)
         return -1;
-    while ((result = replay_in_turn(dock, cht, moved, error)) == 0) {
+    while ((result = work_in_turn(work, moved, error)) == 0) {
         if (is_stopped(dock) || clock_ms() >= until_ms)
             return error_set(error, ERROR_TEMPORARY,
                              "store %s: another boda-dock still replays it; what it applies is "
@@ -273,13 +355,13 @@ static int replay_after_others(struct dock *dock, struct cht *cht, struct moved 
 
 int run_once(struct dock *dock, const char *address, struct error *error)
 {
-    struct error replay_error;
-    struct cht *cht = open_server(dock, error);
+    struct error work_error;
+    struct work work;
     struct moved moved;
     struct cable cable;
-    int visited, replayed = 0;
+    int visited, worked = 0;
 
-    if (cht == NULL)
+    if (open_work(&work, dock, error) != 0)
         return -1;
     fill_cable(&cable, dock, address, true);
     do {
@@ -288,16 +370,16 @@ int run_once(struct dock *dock, const char *address, struct error *error)
         if (is_stopped(dock))
             break;
         /* What came before a cut is there to be replayed. */
-        replayed = replay_after_others(dock, cht, &moved, &replay_error);
+        worked = work_after_others(&work, &moved, &work_error);
     } while (visited == 0 && !is_stopped(dock) &&
-             (moved.applied + moved.receipts > 0 || moved.others));
-    cht_free(cht);
-    if (replayed == 0)
+             (moved.applied + moved.receipts + moved.made > 0 || moved.others));
+    close_work(&work);
+    if (worked == 0)
         return visited;
     if (visited != 0)
-        log_error("%s", replay_error.text);
+        log_error("%s", work_error.text);
     else if (error != NULL)
-        *error = replay_error;
+        *error = work_error;
     return -1;
 }
 
@@ -327,20 +409,34 @@ static void tell_others(const struct dock *dock, bool *told)
     *told = true;
 }
 
-static int replay_loop(struct dock *dock, struct cht *cht, struct error *error)
+/* When to look again, news or not: 0 for never. */
+static int64_t next_look_ms(const struct work *work, bool failed, const struct error *error)
 {
+    int64_t fetch_ms = work->dock->config->fetch ? work->fetch_due_ms : INT64_MAX;
+    int64_t again_ms = INT64_MAX;
+
+    /* A refused login is not tried again, but a full disk or an ill server may mend. */
+    if (failed && error->kind != ERROR_REFUSED)
+        again_ms = clock_ms() + AGAIN_MS;
+    if (again_ms < fetch_ms)
+        return again_ms;
+    return fetch_ms == INT64_MAX ? 0 : fetch_ms;
+}
+
+static int work_loop(struct work *work, struct error *error)
+{
+    struct dock *dock = work->dock;
     char said[ERROR_TEXT_BYTES] = "";
     struct moved moved;
-    int64_t version, until_ms;
+    int64_t version;
     bool told = false;
     int result;
 
     while (!is_stopped(dock)) {
-        until_ms = 0;
         /* Taken before the replay, so that what comes meanwhile is not missed. */
         if (store_version(dock->store, &version, error) != 0)
             return -1;
-        result = replay_in_turn(dock, cht, &moved, error);
+        result = work_in_turn(work, &moved, error);
         if (result == 0) {
             tell_others(dock, &told);
             wait_a_poll(dock);
@@ -354,10 +450,8 @@ static int replay_loop(struct dock *dock, struct cht *cht, struct error *error)
             if (strcmp(said, error->text) != 0)
                 log_error("%s", error->text);
             memcpy(said, error->text, sizeof said);
-            /* A refused login is not tried again, but a full disk or an ill server may mend. */
-            until_ms = error->kind == ERROR_REFUSED ? 0 : clock_ms() + AGAIN_MS;
         }
-        if (wait_for_news(dock, version, until_ms, error) != 0)
+        if (wait_for_news(dock, version, next_look_ms(work, result < 0, error), error) != 0)
             return -1;
     }
     return 0;
@@ -365,21 +459,21 @@ static int replay_loop(struct dock *dock, struct cht *cht, struct error *error)
 
 int run_forever(struct dock *dock, const char *address, struct error *error)
 {
-    struct cht *cht = open_server(dock, error);
+    struct work work;
     struct cable cable;
     int result;
 
-    if (cht == NULL)
+    if (open_work(&work, dock, error) != 0)
         return -1;
     fill_cable(&cable, dock, address, false);
     if (start_cable(&cable, error) != 0) {
-        cht_free(cht);
+        close_work(&work);
         return -1;
     }
-    result = replay_loop(dock, cht, error);
+    result = work_loop(&work, error);
     atomic_store(dock->stop, true);
     (void)pthread_join(cable.thread, NULL);
-    cht_free(cht);
+    close_work(&work);
     if (result == 0 && cable.result != 0) {
         if (error != NULL)
             *error = cable.error;

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "host/dock/bulk_get.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/pick.h"
+#include "store/batch.h"
+#include "store/doc.h"
+
+/* An answer without any document is small: errors alone, or nothing. */
+#define EMPTY_BYTES_MOST (1u << 20)
+
+struct asked {
+    size_t id, rev; /* where in names */
+    bool came;
+};
+
+struct bulk_get {
+    struct buffer names; /* "ID\0REV\0", one behind the other */
+    struct asked asked[BULK_GET_DOCS_MOST];
+    size_t count;
+    struct buffer body;
+};
+
+/* ---- the question --------------------------------------------------------------------------- */
+
+struct bulk_get *bulk_get_new(struct error *error)
+{
+    struct bulk_get *bulk = calloc(1, sizeof *bulk);
+
+    if (bulk == NULL)
+        (void)error_set(error, ERROR_FAILED, "_bulk_get: no memory");
+    return bulk;
+}
+
+void bulk_get_free(struct bulk_get *bulk)
+{
+    if (bulk == NULL)
+        return;
+    buffer_free(&bulk->names);
+    buffer_free(&bulk->body);
+    free(bulk);
+}
+
+int bulk_get_add(struct bulk_get *bulk, const char *id, const char *rev, struct error *error)
+{
+    struct asked asked = {.id = bulk->names.length};
+
+    if (bulk->count == BULK_GET_DOCS_MOST)
+        return error_set(error, ERROR_FAILED, "_bulk_get: asks for too much");
+    if (buffer_append(&bulk->names, id, strlen(id) + 1, error) != 0)
+        return -1;
+    asked.rev = bulk->names.length;
+    if (buffer_append(&bulk->names, rev, strlen(rev) + 1, error) != 0)
+        return -1;
+    bulk->asked[bulk->count++] = asked;
+    return 0;
+}
+
+size_t bulk_get_count(const struct bulk_get *bulk)
+{
+    return bulk->count;
+}
+
+static const char *name(const struct bulk_get *bulk, size_t at)
+{
+    return (const char *)bulk->names.data + at;
+}
+
+static int dump(const char *text, size_t size, void *context)
+{
+    return buffer_append(context, text, size, NULL);
+}
+
+const struct buffer *bulk_get_body(struct bulk_get *bulk, struct error *error)
+{
+    json_t *docs = json_array(), *json = json_pack("{s:o}", "docs", docs);
+    bool failed = json == NULL;
+
+    bulk->body.length = 0;
+    for (size_t i = 0; i < bulk->count && !failed; i++)
+        failed =
+            json_array_append_new(docs, json_pack("{s:s,s:s}", "id", name(bulk, bulk->asked[i].id),
+                                                  "rev", name(bulk, bulk->asked[i].rev))) != 0;
+    failed = failed || json_dump_callback(json, dump, &bulk->body, JSON_COMPACT) != 0;
+    json_decref(json);
+    if (!failed)
+        return &bulk->body;
+    (void)error_set(error, ERROR_FAILED, "_bulk_get: no memory");
+    return NULL;
+}
+
+struct bulk_get *bulk_get_cut(struct bulk_get *bulk, size_t count, struct error *error)
+{
+    struct bulk_get *rest = bulk_get_new(error);
+
+    for (size_t i = count; rest != NULL && i < bulk->count; i++)
+        if (bulk_get_add(rest, name(bulk, bulk->asked[i].id), name(bulk, bulk->asked[i].rev),
+                         error) != 0) {
+            bulk_get_free(rest);
+            rest = NULL;
+        }
+    if (rest != NULL)
+        bulk->count = count;
+    return rest;
+}
+
+/* ---- the answer ----------------------------------------------------------------------------- */
+
+struct reading {
+    struct bulk_get *bulk;
+    struct bulk_get_answer *answer;
+};
+
+static struct asked *find(struct bulk_get *bulk, const char *id, const char *rev)
+{
+    size_t low = 0, high = bulk->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        struct asked *asked = &bulk->asked[middle];
+        int order = strcmp(id, name(bulk, asked->id));
+
+        if (order == 0)
+            order = strcmp(rev, name(bulk, asked->rev));
+        if (order == 0)
+            return asked;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+static int on_doc(unsigned place, const char *json, size_t size, void *context, struct error *error)
+{
+    struct reading *reading = context;
+    struct bulk_get_answer *answer = reading->answer;
+    struct bulk_get_line line = {.at = answer->lines.length, .size = size + 1};
+    struct asked *asked;
+    struct error why;
+    struct doc doc;
+
+    (void)place;
+    if (size > BATCH_DOC_MAX_BYTES) {
+        answer->too_large++;
+        return 0;
+    }
+    if (doc_read(json, size, &doc, &why) != 0) {
+        log_warning("_bulk_get: a document cannot be used: %s", why.text);
+        return 0;
+    }
+    asked = find(reading->bulk, doc.id, doc.rev);
+    if (asked == NULL || asked->came || !doc.has_revisions) {
+        log_debug("_bulk_get: document %s %s is %s", doc.id, doc.rev,
+                  asked == NULL ? "not what was asked for"
+                  : asked->came ? "there twice"
+                                : "without _revisions");
+        return 0;
+    }
+    asked->came = true;
+    line.id = name(reading->bulk, asked->id);
+    line.rev = name(reading->bulk, asked->rev);
+    answer->docs[answer->count++] = line;
+    return buffer_append(&answer->lines, json, size + 1, error);
+}
+
+/* Without any document: is it an answer all the same? */
+static bool is_empty(const char *body, size_t size)
+{
+    json_t *json = size <= EMPTY_BYTES_MOST ? json_loadb(body, size, 0, NULL) : NULL;
+    bool result = json_is_array(json_object_get(json, "results"));
+
+    json_decref(json);
+    return result;
+}
+
+int bulk_get_read(struct bulk_get *bulk, const char *body, size_t size,
+                  struct bulk_get_answer *answer, struct error *error)
+{
+    static const struct pick_place places[] = {{"results[].docs[].ok", SIZE_MAX / 2}};
+    struct reading reading = {bulk, answer};
+    struct pick *pick = pick_new(places, 1, on_doc, &reading, error);
+    struct error why = {0};
+    int result = -1;
+
+    memset(answer, 0, sizeof *answer);
+    if (pick == NULL)
+        return -1;
+    answer->docs = calloc(bulk->count, sizeof *answer->docs);
+    for (size_t i = 0; i < bulk->count; i++)
+        bulk->asked[i].came = false;
+    if (answer->docs == NULL)
+        (void)error_set(error, ERROR_FAILED, "_bulk_get: no memory");
+    else if (pick_feed(pick, body, size, &why) != 0 || pick_end(pick, &why) != 0)
+        (void)error_set(error,
+                        pick_fault(pick) == PICK_RECEIVER && why.kind == ERROR_FAILED
+                            ? ERROR_FAILED
+                            : ERROR_TEMPORARY,
+                        "the answer to _bulk_get cannot be used: %s", why.text);
+    else if (!pick_seen(pick, 0) && !is_empty(body, size))
+        (void)error_set(error, ERROR_TEMPORARY,
+                        "the answer to _bulk_get cannot be used: it has no results");
+    else
+        result = 0;
+    pick_free(pick);
+    if (result != 0)
+        bulk_get_forget(answer);
+    return result;
+}
+
+void bulk_get_forget(struct bulk_get_answer *answer)
+{
+    buffer_cleanse(&answer->lines);
+    free(answer->docs);
+    memset(answer, 0, sizeof *answer);
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "host/dock/download.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "host/dock/bulk_get.h"
+#include "host/dock/reply.h"
+#include "store/batch.h"
+#include "store/holdings.h"
+
+#define AIM_BYTES (2u << 20)          /* an answer is meant to have so much */
+#define ANSWER_BYTES (8u << 20)       /* and may have so much, */
+#define LONE_BYTES (44u << 20)        /* or so much, if it is one document's */
+#define FIRST_BYTES (AIM_BYTES / 100) /* a document's, as long as none has come */
+#define TOO_LARGE_PARTS 4             /* ANSWER_BYTES / AIM_BYTES */
+#define ILL_MOST 8                    /* answers of 500 and more, without another between */
+
+/* One request, waiting or in flight. */
+struct order {
+    struct download *download;
+    struct bulk_get *bulk;
+    size_t most_bytes; /* of the answer */
+    struct order *next;
+};
+
+struct download {
+    struct download_options options;
+    char path[512];
+    struct holding after; /* what was asked for last */
+    bool begun, listed;   /* something was asked for; all was */
+    struct order *first;  /* those waiting */
+    unsigned in_flight, ill;
+    size_t doc_bytes; /* expected of a document */
+    bool abandoned, faulty;
+    struct error error; /* the first one */
+};
+
+/* ---- orders --------------------------------------------------------------------------------- */
+
+static void free_order(struct order *order)
+{
+    if (order == NULL)
+        return;
+    bulk_get_free(order->bulk);
+    free(order);
+}
+
+static void note(struct download *d, const struct error *error)
+{
+    if (!d->faulty)
+        d->error = *error;
+    d->faulty = true;
+}
+
+static void fail(struct download *d, const struct error *error)
+{
+    note(d, error);
+    download_abandon(d);
+}
+
+/* Takes BULK. */
+static struct order *add_order(struct download *d, struct bulk_get *bulk, size_t most_bytes,
+                               struct error *error)
+{
+    struct order *order = bulk == NULL ? NULL : calloc(1, sizeof *order);
+
+    if (order == NULL) {
+        if (bulk != NULL)
+            (void)error_set(error, ERROR_FAILED, "_bulk_get: no memory");
+        bulk_get_free(bulk);
+        return NULL;
+    }
+    *order = (struct order){d, bulk, most_bytes, d->first};
+    d->first = order;
+    return order;
+}
+
+static size_t docs_to_ask(const struct download *d)
+{
+    size_t docs = AIM_BYTES / d->doc_bytes;
+
+    return docs == 0 ? 1 : docs < BULK_GET_DOCS_MOST ? docs : BULK_GET_DOCS_MOST;
+}
+
+/* The next documents that are needed. */
+static int fill_order(struct download *d, struct error *error)
+{
+    const struct download_options *o = &d->options;
+    struct bulk_get *bulk = bulk_get_new(error);
+    size_t most = docs_to_ask(d);
+    struct holding next;
+    int found = bulk == NULL ? -1 : 1;
+
+    while (found == 1 && bulk_get_count(bulk) < most) {
+        found = holdings_next_needed(o->store, o->tablet, o->db, d->begun ? &d->after : NULL, &next,
+                                     error);
+        if (found == 1 && bulk_get_add(bulk, next.id, next.rev, error) != 0)
+            found = -1;
+        if (found == 1) {
+            d->after = next;
+            d->begun = true;
+        }
+    }
+    d->listed = found != 1;
+    if (found < 0 || bulk_get_count(bulk) == 0) {
+        bulk_get_free(bulk);
+        return found;
+    }
+    return add_order(d, bulk, d->doc_bytes < ANSWER_BYTES ? ANSWER_BYTES : LONE_BYTES, error) ==
+                   NULL
+               ? -1
+               : 0;
+}
+
+static void add_again(struct order *order)
+{
+    order->next = order->download->first;
+    order->download->first = order;
+}
+
+/* Ask for the documents of ORDER again, in PARTS requests.  On failure ORDER is not among those waiting. */
+static int split(struct order *order, size_t parts, struct error *error)
+{
+    size_t count = bulk_get_count(order->bulk), part = (count + parts - 1) / parts;
+
+    for (; count > part; count -= part)
+        if (add_order(order->download, bulk_get_cut(order->bulk, count - part, error), ANSWER_BYTES,
+                      error) == NULL)
+            return -1;
+    add_again(order);
+    return 0;
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+/* Grows and shrinks slowly: one photo among small documents is no reason to ask for each alone. */
+static void learn(struct download *d, size_t bytes, size_t docs)
+{
+    size_t sample = docs == 0 ? d->doc_bytes : bytes / docs + 1;
+    size_t least = d->doc_bytes / 4 + 1, most = d->doc_bytes * 2;
+
+    d->doc_bytes = sample < least ? least : sample > most ? most : sample;
+}
+
+static int take(struct order *order, const struct cht_answer *answer, struct error *error)
+{
+    struct download *d = order->download;
+    struct bulk_get_answer docs;
+    int result = bulk_get_read(order->bulk, answer->body, answer->size, &docs, error);
+
+    if (result != 0)
+        return -1;
+    learn(d, answer->size, docs.count);
+    if (docs.too_large > 0)
+        log_warning("tablet %s: %zu documents of database %s are larger than %u MB and stay at the "
+                    "server",
+                    d->options.tablet, docs.too_large, d->options.db, BATCH_DOC_MAX_BYTES >> 20);
+    if (docs.count < bulk_get_count(order->bulk))
+        log_debug("tablet %s: %zu of %zu documents of database %s did not come", d->options.tablet,
+                  bulk_get_count(order->bulk) - docs.count, bulk_get_count(order->bulk),
+                  d->options.db);
+    for (size_t i = 0; i < docs.count && result == 0; i++)
+        result =
+            packer_add(d->options.packer, docs.docs[i].id, docs.docs[i].rev,
+                       (const char *)docs.lines.data + docs.docs[i].at, docs.docs[i].size, error);
+    bulk_get_forget(&docs);
+    return result;
+}
+
+/* The answer was too large, or the request too much for the server: 1 it is asked again, 0 the only document
+ * is left out, -1. */
+static int ask_less(struct order *order, const struct cht_answer *answer, struct error *error)
+{
+    struct download *d = order->download;
+    size_t count = bulk_get_count(order->bulk);
+    bool too_large = answer->status == 0;
+
+    if (!too_large && ++d->ill > ILL_MOST)
+        return error_set(error, ERROR_TEMPORARY, "%.255s", answer->text);
+    if (count > 1) {
+        if (too_large && d->doc_bytes < ANSWER_BYTES / count)
+            d->doc_bytes = ANSWER_BYTES / count;
+        return split(order, too_large ? TOO_LARGE_PARTS : 2, error) == 0 ? 1 : -1;
+    }
+    if (too_large && order->most_bytes < LONE_BYTES) {
+        order->most_bytes = LONE_BYTES;
+        d->doc_bytes = ANSWER_BYTES;
+        add_again(order);
+        return 1;
+    }
+    if (too_large) {
+        log_warning("tablet %s: a document of database %s is larger than %u MB and stays at the "
+                    "server",
+                    d->options.tablet, d->options.db, BATCH_DOC_MAX_BYTES >> 20);
+    } else {
+        (void)error_set(error, ERROR_TEMPORARY, "%.255s", answer->text);
+        note(d, error);
+    }
+    return 0;
+}
+
+/* 1 the order is asked again, 0 it is over, -1. */
+static int settle(struct order *order, const struct cht_answer *answer, struct error *error)
+{
+    struct download *d = order->download;
+    int result;
+
+    if (answer->result == CHT_ANSWERED &&
+        (answer->status == 0 || answer->status == 413 || answer->status >= 500))
+        return ask_less(order, answer, error);
+    if (reply_check(answer, error) != 0)
+        return -1;
+    result = take(order, answer, error);
+    d->ill = 0;
+    return result;
+}
+
+static void on_answer(const struct cht_answer *answer, void *context)
+{
+    struct order *order = context;
+    struct download *d = order->download;
+    struct error error;
+    int result;
+
+    d->in_flight--;
+    room_give(d->options.room, order->most_bytes);
+    if (d->abandoned) {
+        free_order(order);
+        return;
+    }
+    result = settle(order, answer, &error);
+    if (result != 1)
+        free_order(order);
+    if (result < 0)
+        fail(d, &error);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+struct download *download_new(const struct download_options *options, struct error *error)
+{
+    struct download *d = calloc(1, sizeof *d);
+    int length;
+
+    if (d == NULL) {
+        (void)error_set(error, ERROR_FAILED, "tablet %s: no memory", options->tablet);
+        return NULL;
+    }
+    d->options = *options;
+    d->doc_bytes = FIRST_BYTES;
+    length =
+        snprintf(d->path, sizeof d->path, "%s/_bulk_get?revs=true&attachments=true", options->path);
+    if (length > 0 && (size_t)length < sizeof d->path)
+        return d;
+    free(d);
+    (void)error_set(error, ERROR_FAILED, "database %s: the name is too long", options->db);
+    return NULL;
+}
+
+void download_free(struct download *d)
+{
+    if (d == NULL)
+        return;
+    download_abandon(d);
+    free(d);
+}
+
+void download_abandon(struct download *d)
+{
+    d->abandoned = true;
+    room_leave(d->options.room, d);
+    while (d->first != NULL) {
+        struct order *order = d->first;
+
+        d->first = order->next;
+        free_order(order);
+    }
+}
+
+static int send_order(struct download *d, struct order *order, struct error *error)
+{
+    const struct buffer *body = bulk_get_body(order->bulk, error);
+    struct cht_question question = {
+        .method = "POST", .path = d->path, .most_bytes = order->most_bytes};
+
+    if (body == NULL)
+        return -1;
+    question.body = body->data;
+    question.size = body->length;
+    if (cht_ask(d->options.cht, d->options.user, &question, on_answer, order, error) != 0)
+        return -1;
+    d->in_flight++;
+    (*d->options.requests)++;
+    return 0;
+}
+
+void download_advance(struct download *d)
+{
+    struct error error;
+
+    while (!d->abandoned && d->in_flight < d->options.parallel) {
+        struct order *order = d->first;
+
+        if (order == NULL && !d->listed && fill_order(d, &error) != 0) {
+            fail(d, &error);
+            return;
+        }
+        order = d->first;
+        if (order == NULL || !room_take(d->options.room, d, order->most_bytes))
+            return;
+        d->first = order->next;
+        if (send_order(d, order, &error) != 0) {
+            room_give(d->options.room, order->most_bytes);
+            free_order(order);
+            fail(d, &error);
+        }
+    }
+}
+
+bool download_failed(const struct download *d)
+{
+    return d->abandoned;
+}
+
+bool download_over(const struct download *d)
+{
+    return d->in_flight == 0 && (d->abandoned || (d->first == NULL && d->listed));
+}
+
+const struct error *download_error(const struct download *d)
+{
+    return d->faulty ? &d->error : NULL;
+}
