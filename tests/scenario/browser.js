@@ -3,8 +3,8 @@
 'use strict';
 
 /*
- * PouchDB on IndexedDB in a real browser (headless Chromium) syncs with the tablet, one-shot and live: from a page on another origin, which
- * --origin names, and from a page that the agent serves itself. From an origin that is not named it cannot.
+ * PouchDB on IndexedDB in a real browser (headless Chromium) syncs with the tablet, one-shot and live: from a page on another
+ * origin, which --origin names, and from a page that the agent serves itself. From an origin that is not named it cannot.
  * timeout 240
  */
 
@@ -36,14 +36,16 @@ function connect(tablet) {
         { skip_setup: true, auth: ${JSON.stringify(auth)} });`;
 }
 
-// Each document's leaves, as the page and as the server have them.
-const LEAVES = `Object.fromEntries((await local.changes({ style: 'all_docs' })).results
-    .map((row) => [row.id, row.changes.map((change) => change.rev).sort()]))`;
+// Each document's leaves: run here, and as text in the page.
+async function leaves(db) {
+    const { results } = await db.changes({ style: 'all_docs' });
+    return Object.fromEntries(results.map((row) => [row.id, row.changes.map((change) => change.rev).sort()]));
+}
+const LEAVES = String(leaves);
 
 async function assertLeaves(page, tablet, there) {
-    const mine = await page.run(`${connect(tablet)} return ${LEAVES};`);
-    const { results } = await there.changes({ style: 'all_docs' });
-    assert.deepStrictEqual(mine, Object.fromEntries(results.map((row) => [row.id, row.changes.map((change) => change.rev).sort()])));
+    const mine = await page.run(`${connect(tablet)} return (${LEAVES})(local);`);
+    assert.deepStrictEqual(mine, await leaves(there));
 }
 
 async function oneShot(page, tablet, there) {
@@ -53,8 +55,8 @@ async function oneShot(page, tablet, there) {
     assert.deepStrictEqual([done.adapter, done.ok], ['idb', true]);
     await assertLeaves(page, tablet, there);
     const [photo] = await page.run(`${connect(tablet)}
-        const doc = (await local.allDocs({ include_docs: true, attachments: true })).rows.map((row) => row.doc).find((d) => d._attachments);
-        return [doc];`);
+        const { rows } = await local.allDocs({ include_docs: true, attachments: true });
+        return rows.map((row) => row.doc).filter((doc) => doc._attachments);`);
     const [name] = Object.keys(photo._attachments);
     const original = await there.getAttachment(photo._id, name);
     assert.strictEqual(photo._attachments[name].data, original.toString('base64'));
@@ -92,7 +94,8 @@ scenario('a browser syncs with the tablet', async ({ dir, world, seed }) => {
     await tablet.start(['--origin', origin]);
     await visitTablet(courier, tablet);
     const browser = await Chromium.start(path.join(dir, 'profile'));
-    const pages = { 'another origin': `${origin}/`, 'the agent itself': tablet.url('_boda/'), 'a strange origin': `${await pageServer()}/` };
+    const pages = { 'another origin': `${origin}/`, 'the agent itself': tablet.url('_boda/'),
+        'a strange origin': `${await pageServer()}/` };
     for (const [name, url] of Object.entries(pages)) {
         const page = await browser.open(url);
         await page.load(POUCHDB);

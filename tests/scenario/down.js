@@ -21,8 +21,10 @@ const { World } = require('../web/stations');
 
 const USER = 'chw1';
 const person = (id, more = {}) => ({ _id: id, type: 'person', parent: { _id: `facility-${USER}` }, ...more });
-const report = (id, patient, more = {}) => ({ _id: id, type: 'data_record', form: 'visit', fields: { patient_uuid: patient }, ...more });
-const photo = (bytes) => ({ _attachments: { 'user-file-photo.jpg': { content_type: 'image/jpeg', data: Buffer.alloc(bytes, 7).toString('base64') } } });
+const report = (id, patient, more = {}) => ({ _id: id, type: 'data_record', form: 'visit', fields: { patient_uuid: patient },
+    ...more });
+const photo = (bytes) => ({ _attachments: { 'user-file-photo.jpg': { content_type: 'image/jpeg',
+    data: Buffer.alloc(bytes, 7).toString('base64') } } });
 
 class Way {
     constructor(kind, world, dir, seed) {
@@ -147,7 +149,8 @@ async function whole(kind, { bin, dir, seed }) {
     const home = path.join(dir, kind === 'cht' ? 'h' : 'c');
     fs.mkdirSync(home);
     const way = new Way(kind, await World.create({ dir: home, bin }), home, seed);
-    const steps = ['open', 'firstOfAll', 'bothSidesWork', 'metaDatabase', ...kind === 'cht' ? ['purged', 'refused'] : [], 'nothingNew', 'secondApp'];
+    const steps = ['open', 'firstOfAll', 'bothSidesWork', 'metaDatabase', ...kind === 'cht' ? ['purged', 'refused'] : [],
+        'nothingNew', 'secondApp'];
     for (const step of steps) {
         const start_ms = Date.now();
         await way[step](home);

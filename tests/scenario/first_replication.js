@@ -3,8 +3,9 @@
 'use strict';
 
 /*
- * The first replication of a tablet that was never online: enrolled at the office, empty, it gets its DOCS_COUNT (10,000) documents from a
- * courier, and its PouchDB ends with the leaf revisions that the server shows that user. Tablet and dock keep within their memory.
+ * The first replication of a tablet that was never online: enrolled at the office, empty, it gets its DOCS_COUNT (10,000)
+ * documents from a courier, and its PouchDB ends with the leaf revisions that the server shows that user. Tablet and dock keep
+ * within their memory.
  * timeout 300
  */
 

@@ -54,13 +54,15 @@ class Campaign {
 
     // Both sides write: new documents, edits of the other's, a photo now and then, a conflict.
     async bothWrite() {
-        const n = this.round++, options = { count: DOCS_A_ROUND, user: USER, photos: n % 3 === 0 ? 2 : 0, photo_bytes: 200000, deleted: 0 };
+        const n = this.round++;
+        const options = { count: DOCS_A_ROUND, user: USER, photos: n % 3 === 0 ? 2 : 0, photo_bytes: 200000, deleted: 0 };
         await docs.load(this.pouch, { ...options, seed: `tablet ${n}` });
         await docs.load(this.there, { ...options, seed: `server ${n}` });
         for (const db of [this.pouch, this.there]) {
             const { rows } = await db.allDocs({ include_docs: true });
             const persons = rows.map((row) => row.doc).filter((doc) => doc.type === 'person');
-            await db.put({ ...persons[Math.floor(this.random() * persons.length)], visited: n, by: db === this.there ? 'server' : 'tablet' });
+            const person = persons[Math.floor(this.random() * persons.length)];
+            await db.put({ ...person, visited: n, by: db === this.there ? 'server' : 'tablet' });
         }
         await this.server.sentinel({ member: `seen_${n % 4}`, limit: 5 });
     }

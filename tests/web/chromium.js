@@ -14,10 +14,14 @@ const os = require('os');
 const path = require('path');
 
 const START_MS = 60000;
+const OPTIONS = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
+    '--disable-component-update', '--disable-background-networking', '--remote-debugging-pipe'];
 
 function bounded(promise, ms, what) {
     let timer;
-    const late = new Promise((done, failed) => { timer = setTimeout(() => failed(new Error(`${what}: not within ${ms / 1000} s`)), ms); });
+    const late = new Promise((done, failed) => {
+        timer = setTimeout(() => failed(new Error(`${what}: not within ${ms / 1000} s`)), ms);
+    });
     return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
@@ -60,9 +64,8 @@ class Chromium {
     static async start(dir = fs.mkdtempSync(path.join(os.tmpdir(), 'chromium-'))) {
         const browser = new Chromium();
         Object.assign(browser, { number: 0, calls: new Map(), events: [], rest: '' });
-        browser.child = spawn(process.env.CHROMIUM || 'chromium', ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage',
-            '--no-first-run', '--disable-component-update', '--disable-background-networking', '--remote-debugging-pipe', `--user-data-dir=${dir}`,
-            'about:blank'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+        browser.child = spawn(process.env.CHROMIUM || 'chromium', [...OPTIONS, `--user-data-dir=${dir}`, 'about:blank'],
+            { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
         browser.exited = new Promise((done) => {
             browser.child.on('error', (e) => browser.fail(new Error(`chromium: ${e.message}: install what packages.txt names`), done));
             browser.child.on('exit', (code) => browser.fail(new Error(`chromium: ended with status ${code}`), done));

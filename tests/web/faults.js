@@ -3,8 +3,8 @@
 
 /*
  * Faults on demand, and counts, for the CHT front. A fault is {path, method, after, count, and one of: status (with json,
- * or body, retry_after), delay_ms, cut}: it spares the first `after` requests whose URL contains `path`, then strikes `count` times (1
- * unless told). cut:true breaks the connection in the middle of the answer, after the write was done; cut:"request" before.
+ * or body, retry_after), delay_ms, cut}: it spares the first `after` requests whose URL contains `path`, then strikes `count`
+ * times (1 unless told). cut:true breaks the connection in the middle of the answer, after the write was done; cut:"request" before.
  */
 
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));

@@ -13,7 +13,8 @@ const { isContact } = require('./lineage');
 const WARN_DOCS = 10000;        // CHT warns of users with more
 
 // What every user may read and none may write.
-const isPublic = (doc) => READ_ONLY_TYPES.includes(doc.type) || READ_ONLY_IDS.includes(doc._id) || doc._id === '_design/medic-client';
+const isPublic = (doc) => READ_ONLY_TYPES.includes(doc.type) || READ_ONLY_IDS.includes(doc._id) ||
+    doc._id === '_design/medic-client';
 
 // The members that decide who may read a document.
 function brief({ _id, type, parent, contact, fields: { patient_uuid, patient_id, place_id } = {} }) {

@@ -4,7 +4,8 @@
 /*
  * A test server: what the CHT API does in front of CouchDB, in front of express-pouchdb.
  *
- *   node server.js --port N [--kind cht|couchdb] [--users FILE] [--store DIR] [--db medic] [--control] [--cert FILE --key FILE] [--pace couchdb|cht]
+ *   node server.js --port N [--kind cht|couchdb] [--users FILE] [--store DIR] [--db medic] [--control] [--cert FILE --key FILE]
+ *       [--pace couchdb|cht]
  *
  * --port 0 takes a free one; the line 'listening URL' tells when it is ready. Without --store the documents are in memory.
  * --pace couchdb answers _bulk_docs and _revs_diff no faster than a CouchDB 3.5 that writes to disk, --pace cht answers _bulk_get no

@@ -2,9 +2,9 @@
 'use strict';
 
 /*
- * Replicates as the CHT webapp does (docs/cht.md, "The app on the tablet"), from a PouchDB to a CHT server or to boda-tablet. Up: PouchDB's
- * replicate.to with the webapp's filter. Down: get-ids, compared with allDocs; _bulk_get in hundreds, written with
- * new_edits:false; get-deletes for what is not listed, and purge stubs for those.
+ * Replicates as the CHT webapp does (docs/cht.md, "The app on the tablet"), between a PouchDB and a CHT server or boda-tablet.
+ * Up: PouchDB's replicate.to with the webapp's filter. Down: get-ids, compared with allDocs; _bulk_get in hundreds, written
+ * with new_edits:false; get-deletes for what is not listed, and purge stubs for those.
  *
  *   const app = new WebApp(new PouchDB('x'), 'http://NAME:SECRET@127.0.0.1:5985');
  *   const { up, fetched, purged } = await app.sync();

@@ -45,9 +45,10 @@ class Worker {
     }
 
     report(patient, prefix = 'report') {
-        const photo = this.below(10) ? {} : { _attachments: { 'user-file-photo.jpg': { content_type: 'image/jpeg',
-            data: crypto.createHash('sha512').update(`${this.user} ${this.made}`).digest('base64').repeat(1 + this.below(200)).replace(/=/g, 'A') } } };
-        return { _id: this.id(prefix), type: 'data_record', form: 'visit', fields: { patient_uuid: patient }, note: 'x'.repeat(this.below(2000)), ...photo };
+        const hash = crypto.createHash('sha512').update(`${this.user} ${this.made}`).digest('hex');
+        const photo = { content_type: 'image/jpeg', data: hash.repeat(1 + this.below(200)) };
+        return { _id: this.id(prefix), type: 'data_record', form: 'visit', fields: { patient_uuid: patient },
+            note: 'x'.repeat(this.below(2000)), ...this.below(10) === 0 && { _attachments: { 'user-file-photo.jpg': photo } } };
     }
 
     // One piece of work.
