@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/tablet/taken.h"
-#include "store/doc.h"
+#include "store/shelf.h"
 #include "store/streams.h"
 
 /* A batch that is sealed already and waits in the store as a partial one. */
@@ -22,10 +22,11 @@ struct outbox {
     char db[DOC_DB_BYTES];
     struct buffer lines; /* documents not yet sealed */
     uint64_t lines_docs;
-    struct taken *taken; /* id and rev of each document of the request */
-    uint64_t first_seq;  /* of the request's first batch; 0: not asked yet */
-    uint64_t batches;    /* sealed in this request */
-    uint64_t docs;       /* carried in this request */
+    struct taken *taken;            /* the revisions of the request */
+    struct doc_ancestors ancestors; /* of the document at hand */
+    uint64_t first_seq;             /* of the request's first batch; 0: not asked yet */
+    uint64_t batches;               /* sealed in this request */
+    uint64_t docs;                  /* carried in this request */
     struct sealed *waiting, **waiting_end;
 };
 
@@ -265,7 +266,8 @@ int outbox_add(struct outbox *outbox, const char *json, size_t size, struct erro
         known = revs_known(outbox->store, outbox->db, doc.id, doc.rev, error);
     if (known != 0)
         return known > 0 ? 0 : -1;
-    if (taken_add(outbox->taken, doc.id, doc.rev, error) != 0)
+    doc_ancestors(json, &doc, &outbox->ancestors);
+    if (taken_add(outbox->taken, doc.id, doc.rev, &outbox->ancestors, error) != 0)
         return -1;
     return doc_never_goes_up(&doc) ? 0 : carry(outbox, json, size, error);
 }
@@ -277,11 +279,17 @@ struct adding {
     struct error *error;
 };
 
-static int add_rev(const char *id, const char *rev, void *context)
+/* The revision is here, and its ancestors are leaves no more. */
+static int add_rev(const char *id, const char *rev, const char *ancestors, void *context)
 {
     const struct adding *adding = context;
+    struct store *store = adding->outbox->store;
+    const char *db = adding->outbox->db;
 
-    return revs_add(adding->outbox->store, adding->outbox->db, id, rev, adding->error);
+    for (; *ancestors != '\0'; ancestors += strlen(ancestors) + 1)
+        if (shelf_replaced(store, db, id, &ancestors, 1, adding->error) != 0)
+            return -1;
+    return revs_add(store, db, id, rev, adding->error);
 }
 
 /* Take the numbers that are in the sealed batches. */
@@ -314,7 +322,9 @@ static int write_all(struct outbox *outbox, const struct buffer *last, const str
             return -1;
     if (last->length > 0 && batches_add(outbox->store, label, last->data, last->length, error) != 0)
         return -1;
-    return taken_each(outbox->taken, add_rev, &adding);
+    if (taken_each(outbox->taken, add_rev, &adding) != 0)
+        return -1;
+    return streams_set_due(outbox->store, SERVER_NAME, true, error);
 }
 
 int outbox_commit(struct outbox *outbox, struct error *error)

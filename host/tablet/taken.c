@@ -13,9 +13,9 @@
 #define MOST_WORDS_BYTES (64u << 20) /* a request has 32 MB: never reached */
 
 struct taken {
-    struct buffer words; /* "id\0rev\0" of each pair */
-    uint32_t *slots;     /* 1 + where a pair begins in words; 0: empty.  Open addressing */
-    size_t slots_count;  /* a power of two, at least twice the pairs */
+    struct buffer words; /* "id\0rev\0ancestor\0...\0" of each revision */
+    uint32_t *slots;     /* 1 + where a revision begins in words; 0: empty.  Open addressing */
+    size_t slots_count;  /* a power of two, at least twice the revisions */
     size_t count;
     uint64_t seed; /* chosen at random: a client cannot make everything collide */
 };
@@ -60,7 +60,20 @@ void taken_free(struct taken *taken)
     free(taken);
 }
 
-/* The slot of the pair, or the empty one where it belongs. */
+static const char *behind(const char *word)
+{
+    return word + strlen(word) + 1;
+}
+
+/* Where the next revision begins, whose ancestors are these. */
+static size_t next(const struct taken *taken, const char *ancestors)
+{
+    while (*ancestors != '\0')
+        ancestors = behind(ancestors);
+    return (size_t)(ancestors + 1 - (const char *)taken->words.data);
+}
+
+/* The slot of the revision, or the empty one where it belongs. */
 static size_t find(const struct taken *taken, const char *id, const char *rev)
 {
     size_t slot = (size_t)hash(taken, id, rev) & (taken->slots_count - 1);
@@ -68,7 +81,7 @@ static size_t find(const struct taken *taken, const char *id, const char *rev)
     while (taken->slots[slot] != 0) {
         const char *pair = (const char *)taken->words.data + taken->slots[slot] - 1;
 
-        if (strcmp(pair, id) == 0 && strcmp(pair + strlen(pair) + 1, rev) == 0)
+        if (strcmp(pair, id) == 0 && strcmp(behind(pair), rev) == 0)
             break;
         slot = (slot + 1) & (taken->slots_count - 1);
     }
@@ -91,24 +104,41 @@ static int grow(struct taken *taken, struct error *error)
     taken->slots = slots;
     taken->slots_count = count;
     while (at < taken->words.length) {
-        const char *id = (const char *)taken->words.data + at, *rev = id + strlen(id) + 1;
+        const char *id = (const char *)taken->words.data + at, *rev = behind(id);
 
         slots[find(taken, id, rev)] = (uint32_t)at + 1;
-        at += strlen(id) + strlen(rev) + 2;
+        at = next(taken, behind(rev));
     }
     return 0;
 }
 
-int taken_add(struct taken *taken, const char *id, const char *rev, struct error *error)
+static int append(struct taken *taken, const char *word, struct error *error)
 {
-    size_t id_size = strlen(id) + 1, rev_size = strlen(rev) + 1, at = taken->words.length;
+    return buffer_append(&taken->words, word, strlen(word) + 1, error);
+}
+
+static int append_all(struct taken *taken, const char *id, const char *rev,
+                      const struct doc_ancestors *ancestors, struct error *error)
+{
+    if (append(taken, id, error) != 0 || append(taken, rev, error) != 0)
+        return -1;
+    for (size_t i = 0; i < ancestors->count; i++)
+        if (append(taken, ancestors->revs[i], error) != 0)
+            return -1;
+    return append(taken, "", error);
+}
+
+int taken_add(struct taken *taken, const char *id, const char *rev,
+              const struct doc_ancestors *ancestors, struct error *error)
+{
+    size_t at = taken->words.length;
 
     if ((taken->count + 1) * 2 > taken->slots_count && grow(taken, error) != 0)
         return -1;
-    if (buffer_reserve(&taken->words, id_size + rev_size, error) != 0 ||
-        buffer_append(&taken->words, id, id_size, error) != 0 ||
-        buffer_append(&taken->words, rev, rev_size, error) != 0)
+    if (append_all(taken, id, rev, ancestors, error) != 0) {
+        taken->words.length = at;
         return -1;
+    }
     taken->slots[find(taken, id, rev)] = (uint32_t)at + 1;
     taken->count++;
     return 0;
@@ -120,17 +150,18 @@ size_t taken_count(const struct taken *taken)
 }
 
 int taken_each(const struct taken *taken,
-               int (*show)(const char *id, const char *rev, void *context), void *context)
+               int (*show)(const char *id, const char *rev, const char *ancestors, void *context),
+               void *context)
 {
     size_t at = 0;
 
     while (at < taken->words.length) {
-        const char *id = (const char *)taken->words.data + at, *rev = id + strlen(id) + 1;
-        int result = show(id, rev, context);
+        const char *id = (const char *)taken->words.data + at, *rev = behind(id);
+        int result = show(id, rev, behind(rev), context);
 
         if (result != 0)
             return result;
-        at += strlen(id) + strlen(rev) + 2;
+        at = next(taken, behind(rev));
     }
     return 0;
 }

@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #include "host/tablet/outbox.h"
+#include "store/shelf.h"
+#include "store/streams.h"
 #include "tests/unit/support/deployment.h"
 #include "tests/unit/support/folder.h"
 #include "tests/unit/support/stores.h"
@@ -329,6 +331,42 @@ static void test_full_quota(void **state)
     assert_int_equal(count(f).held, 1);
 }
 
+/* What is uploaded is held in place of its ancestors, on the shelf too, and is told in the next receipt. */
+static void test_ancestors_leave(void **state)
+{
+    struct fixture *f = *state;
+    static const char child[] = ",\"_revisions\":{\"start\":3,\"ids\":[\"c\",\"b\",\"a\"]}}\n";
+    struct shelf_doc doc = {.id = "d", .rev = "2-b"};
+    struct rev_here here = {{0}, {0}, {0}};
+    struct label label;
+    char line[256];
+
+    stores_add(f->store, &label, SERVER_NAME, "t1", 1, 1, 50);
+    memcpy(doc.batch, label.id, BATCH_ID_BYTES);
+    STORES_OK(store_begin(f->store, &f->error) == 0 &&
+                  shelf_put(f->store, "medic", &doc, NULL, 0, &f->error) == 0 &&
+                  streams_set_due(f->store, SERVER_NAME, false, &f->error) == 0 &&
+                  store_commit(f->store, &f->error) == 0,
+              &f->error);
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(line, sizeof line, "{\"_id\":\"%s\",\"_rev\":\"3-c\"%s", i == 0 ? "d" : "e",
+                       child);
+        begin(f, "medic");
+        STORES_OK(outbox_add(f->outbox, line, strlen(line) - 1, &f->error) == 0, &f->error);
+        commit(f);
+    }
+    assert_int_equal(shelf_find(f->store, "medic", "d", NULL, &doc, &f->error), 0);
+    assert_int_equal(revs_known(f->store, "medic", "d", "2-b", &f->error), 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(revs_next_here(f->store, &here, &here, &f->error), 1);
+        assert_string_equal(here.id, i == 0 ? "d" : "e");
+        assert_string_equal(here.rev, "3-c");
+    }
+    assert_int_equal(revs_next_here(f->store, &here, &here, &f->error), 0);
+    assert_int_equal(streams_next_due(f->store, NULL, line, &f->error), 1);
+    assert_string_equal(line, SERVER_NAME);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -343,6 +381,7 @@ int main(void)
         TEST(test_what_never_goes_up),
         TEST(test_bad_documents_are_refused),
         TEST(test_full_quota),
+        TEST(test_ancestors_leave),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
