@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "host/dock/bulk_get.h"
+#include "host/dock/portion.h"
 #include "host/dock/reply.h"
 #include "store/batch.h"
 #include "store/holdings.h"
@@ -20,7 +20,7 @@
 /* One request, waiting or in flight. */
 struct order {
     struct download *download;
-    struct bulk_get *bulk;
+    struct portion *portion;
     size_t most_bytes; /* of the answer */
     struct order *next;
 };
@@ -43,7 +43,7 @@ static void free_order(struct order *order)
 {
     if (order == NULL)
         return;
-    bulk_get_free(order->bulk);
+    portion_free(order->portion);
     free(order);
 }
 
@@ -60,19 +60,19 @@ static void fail(struct download *d, const struct error *error)
     download_abandon(d);
 }
 
-/* Takes BULK. */
-static struct order *add_order(struct download *d, struct bulk_get *bulk, size_t most_bytes,
+/* Takes PORTION. */
+static struct order *add_order(struct download *d, struct portion *portion, size_t most_bytes,
                                struct error *error)
 {
-    struct order *order = bulk == NULL ? NULL : calloc(1, sizeof *order);
+    struct order *order = portion == NULL ? NULL : calloc(1, sizeof *order);
 
     if (order == NULL) {
-        if (bulk != NULL)
+        if (portion != NULL)
             (void)error_set(error, ERROR_FAILED, "_bulk_get: no memory");
-        bulk_get_free(bulk);
+        portion_free(portion);
         return NULL;
     }
-    *order = (struct order){d, bulk, most_bytes, d->first};
+    *order = (struct order){d, portion, most_bytes, d->first};
     d->first = order;
     return order;
 }
@@ -81,22 +81,22 @@ static size_t docs_to_ask(const struct download *d)
 {
     size_t docs = AIM_BYTES / d->doc_bytes;
 
-    return docs == 0 ? 1 : docs < BULK_GET_DOCS_MOST ? docs : BULK_GET_DOCS_MOST;
+    return docs == 0 ? 1 : docs < PORTION_DOCS_MOST ? docs : PORTION_DOCS_MOST;
 }
 
 /* The next documents that are needed. */
 static int fill_order(struct download *d, struct error *error)
 {
     const struct download_options *o = &d->options;
-    struct bulk_get *bulk = bulk_get_new(error);
+    struct portion *portion = portion_new(error);
     size_t most = docs_to_ask(d);
     struct holding next;
-    int found = bulk == NULL ? -1 : 1;
+    int found = portion == NULL ? -1 : 1;
 
-    while (found == 1 && bulk_get_count(bulk) < most) {
+    while (found == 1 && portion_count(portion) < most) {
         found = holdings_next_needed(o->store, o->tablet, o->db, d->begun ? &d->after : NULL, &next,
                                      error);
-        if (found == 1 && bulk_get_add(bulk, next.id, next.rev, error) != 0)
+        if (found == 1 && portion_add(portion, next.id, next.rev, error) != 0)
             found = -1;
         if (found == 1) {
             d->after = next;
@@ -104,11 +104,11 @@ static int fill_order(struct download *d, struct error *error)
         }
     }
     d->listed = found != 1;
-    if (found < 0 || bulk_get_count(bulk) == 0) {
-        bulk_get_free(bulk);
+    if (found < 0 || portion_count(portion) == 0) {
+        portion_free(portion);
         return found;
     }
-    return add_order(d, bulk, d->doc_bytes < ANSWER_BYTES ? ANSWER_BYTES : LONE_BYTES, error) ==
+    return add_order(d, portion, d->doc_bytes < ANSWER_BYTES ? ANSWER_BYTES : LONE_BYTES, error) ==
                    NULL
                ? -1
                : 0;
@@ -123,11 +123,11 @@ static void add_again(struct order *order)
 /* Ask for the documents of ORDER again, in PARTS requests.  On failure ORDER is not among those waiting. */
 static int split(struct order *order, size_t parts, struct error *error)
 {
-    size_t count = bulk_get_count(order->bulk), part = (count + parts - 1) / parts;
+    size_t count = portion_count(order->portion), part = (count + parts - 1) / parts;
 
     for (; count > part; count -= part)
-        if (add_order(order->download, bulk_get_cut(order->bulk, count - part, error), ANSWER_BYTES,
-                      error) == NULL)
+        if (add_order(order->download, portion_cut(order->portion, count - part, error),
+                      ANSWER_BYTES, error) == NULL)
             return -1;
     add_again(order);
     return 0;
@@ -147,8 +147,8 @@ static void learn(struct download *d, size_t bytes, size_t docs)
 static int take(struct order *order, const struct cht_answer *answer, struct error *error)
 {
     struct download *d = order->download;
-    struct bulk_get_answer docs;
-    int result = bulk_get_read(order->bulk, answer->body, answer->size, &docs, error);
+    struct portion_answer docs;
+    int result = portion_read(order->portion, answer->body, answer->size, &docs, error);
 
     if (result != 0)
         return -1;
@@ -157,15 +157,15 @@ static int take(struct order *order, const struct cht_answer *answer, struct err
         log_warning("tablet %s: %zu documents of database %s are larger than %u MB and stay at the "
                     "server",
                     d->options.tablet, docs.too_large, d->options.db, BATCH_DOC_MAX_BYTES >> 20);
-    if (docs.count < bulk_get_count(order->bulk))
+    if (docs.count < portion_count(order->portion))
         log_debug("tablet %s: %zu of %zu documents of database %s did not come", d->options.tablet,
-                  bulk_get_count(order->bulk) - docs.count, bulk_get_count(order->bulk),
+                  portion_count(order->portion) - docs.count, portion_count(order->portion),
                   d->options.db);
     for (size_t i = 0; i < docs.count && result == 0; i++)
         result =
             packer_add(d->options.packer, docs.docs[i].id, docs.docs[i].rev,
                        (const char *)docs.lines.data + docs.docs[i].at, docs.docs[i].size, error);
-    bulk_get_forget(&docs);
+    portion_forget(&docs);
     return result;
 }
 
@@ -174,7 +174,7 @@ static int take(struct order *order, const struct cht_answer *answer, struct err
 static int ask_less(struct order *order, const struct cht_answer *answer, struct error *error)
 {
     struct download *d = order->download;
-    size_t count = bulk_get_count(order->bulk);
+    size_t count = portion_count(order->portion);
     bool too_large = answer->status == 0;
 
     if (!too_large && ++d->ill > ILL_MOST)
@@ -281,7 +281,7 @@ void download_abandon(struct download *d)
 
 static int send_order(struct download *d, struct order *order, struct error *error)
 {
-    const struct buffer *body = bulk_get_body(order->bulk, error);
+    const struct buffer *body = portion_body(order->portion, error);
     struct cht_question question = {
         .method = "POST", .path = d->path, .most_bytes = order->most_bytes};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "host/dock/bulk_get.h"
+#include "host/dock/portion.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -18,56 +18,56 @@ struct asked {
     bool came;
 };
 
-struct bulk_get {
+struct portion {
     struct buffer names; /* "ID\0REV\0", one behind the other */
-    struct asked asked[BULK_GET_DOCS_MOST];
+    struct asked asked[PORTION_DOCS_MOST];
     size_t count;
     struct buffer body;
 };
 
 /* ---- the question --------------------------------------------------------------------------- */
 
-struct bulk_get *bulk_get_new(struct error *error)
+struct portion *portion_new(struct error *error)
 {
-    struct bulk_get *bulk = calloc(1, sizeof *bulk);
+    struct portion *portion = calloc(1, sizeof *portion);
 
-    if (bulk == NULL)
+    if (portion == NULL)
         (void)error_set(error, ERROR_FAILED, "_bulk_get: no memory");
-    return bulk;
+    return portion;
 }
 
-void bulk_get_free(struct bulk_get *bulk)
+void portion_free(struct portion *portion)
 {
-    if (bulk == NULL)
+    if (portion == NULL)
         return;
-    buffer_free(&bulk->names);
-    buffer_free(&bulk->body);
-    free(bulk);
+    buffer_free(&portion->names);
+    buffer_free(&portion->body);
+    free(portion);
 }
 
-int bulk_get_add(struct bulk_get *bulk, const char *id, const char *rev, struct error *error)
+int portion_add(struct portion *portion, const char *id, const char *rev, struct error *error)
 {
-    struct asked asked = {.id = bulk->names.length};
+    struct asked asked = {.id = portion->names.length};
 
-    if (bulk->count == BULK_GET_DOCS_MOST)
+    if (portion->count == PORTION_DOCS_MOST)
         return error_set(error, ERROR_FAILED, "_bulk_get: asks for too much");
-    if (buffer_append(&bulk->names, id, strlen(id) + 1, error) != 0)
+    if (buffer_append(&portion->names, id, strlen(id) + 1, error) != 0)
         return -1;
-    asked.rev = bulk->names.length;
-    if (buffer_append(&bulk->names, rev, strlen(rev) + 1, error) != 0)
+    asked.rev = portion->names.length;
+    if (buffer_append(&portion->names, rev, strlen(rev) + 1, error) != 0)
         return -1;
-    bulk->asked[bulk->count++] = asked;
+    portion->asked[portion->count++] = asked;
     return 0;
 }
 
-size_t bulk_get_count(const struct bulk_get *bulk)
+size_t portion_count(const struct portion *portion)
 {
-    return bulk->count;
+    return portion->count;
 }
 
-static const char *name(const struct bulk_get *bulk, size_t at)
+static const char *name(const struct portion *portion, size_t at)
 {
-    return (const char *)bulk->names.data + at;
+    return (const char *)portion->names.data + at;
 }
 
 static int dump(const char *text, size_t size, void *context)
@@ -75,57 +75,57 @@ static int dump(const char *text, size_t size, void *context)
     return buffer_append(context, text, size, NULL);
 }
 
-const struct buffer *bulk_get_body(struct bulk_get *bulk, struct error *error)
+const struct buffer *portion_body(struct portion *portion, struct error *error)
 {
     json_t *docs = json_array(), *json = json_pack("{s:o}", "docs", docs);
     bool failed = json == NULL;
 
-    bulk->body.length = 0;
-    for (size_t i = 0; i < bulk->count && !failed; i++)
-        failed =
-            json_array_append_new(docs, json_pack("{s:s,s:s}", "id", name(bulk, bulk->asked[i].id),
-                                                  "rev", name(bulk, bulk->asked[i].rev))) != 0;
-    failed = failed || json_dump_callback(json, dump, &bulk->body, JSON_COMPACT) != 0;
+    portion->body.length = 0;
+    for (size_t i = 0; i < portion->count && !failed; i++)
+        failed = json_array_append_new(docs, json_pack("{s:s,s:s}", "id",
+                                                       name(portion, portion->asked[i].id), "rev",
+                                                       name(portion, portion->asked[i].rev))) != 0;
+    failed = failed || json_dump_callback(json, dump, &portion->body, JSON_COMPACT) != 0;
     json_decref(json);
     if (!failed)
-        return &bulk->body;
+        return &portion->body;
     (void)error_set(error, ERROR_FAILED, "_bulk_get: no memory");
     return NULL;
 }
 
-struct bulk_get *bulk_get_cut(struct bulk_get *bulk, size_t count, struct error *error)
+struct portion *portion_cut(struct portion *portion, size_t count, struct error *error)
 {
-    struct bulk_get *rest = bulk_get_new(error);
+    struct portion *rest = portion_new(error);
 
-    for (size_t i = count; rest != NULL && i < bulk->count; i++)
-        if (bulk_get_add(rest, name(bulk, bulk->asked[i].id), name(bulk, bulk->asked[i].rev),
-                         error) != 0) {
-            bulk_get_free(rest);
+    for (size_t i = count; rest != NULL && i < portion->count; i++)
+        if (portion_add(rest, name(portion, portion->asked[i].id),
+                        name(portion, portion->asked[i].rev), error) != 0) {
+            portion_free(rest);
             rest = NULL;
         }
     if (rest != NULL)
-        bulk->count = count;
+        portion->count = count;
     return rest;
 }
 
 /* ---- the answer ----------------------------------------------------------------------------- */
 
 struct reading {
-    struct bulk_get *bulk;
-    struct bulk_get_answer *answer;
+    struct portion *portion;
+    struct portion_answer *answer;
 };
 
-static struct asked *find(struct bulk_get *bulk, const char *id, const char *rev)
+static struct asked *find(struct portion *portion, const char *id, const char *rev)
 {
-    size_t low = 0, high = bulk->count;
+    size_t low = 0, high = portion->count;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        struct asked *asked = &bulk->asked[middle];
-        int order = strcmp(id, name(bulk, asked->id));
+        struct asked *asked = &portion->asked[middle];
+        int order = strcmp(id, name(portion, asked->id));
 
         if (order == 0)
-            order = strcmp(rev, name(bulk, asked->rev));
+            order = strcmp(rev, name(portion, asked->rev));
         if (order == 0)
             return asked;
         if (order < 0)
@@ -139,8 +139,8 @@ static struct asked *find(struct bulk_get *bulk, const char *id, const char *rev
 static int on_doc(unsigned place, const char *json, size_t size, void *context, struct error *error)
 {
     struct reading *reading = context;
-    struct bulk_get_answer *answer = reading->answer;
-    struct bulk_get_line line = {.at = answer->lines.length, .size = size + 1};
+    struct portion_answer *answer = reading->answer;
+    struct portion_line line = {.at = answer->lines.length, .size = size + 1};
     struct asked *asked;
     struct error why;
     struct doc doc;
@@ -154,7 +154,7 @@ static int on_doc(unsigned place, const char *json, size_t size, void *context, 
         log_warning("_bulk_get: a document cannot be used: %s", why.text);
         return 0;
     }
-    asked = find(reading->bulk, doc.id, doc.rev);
+    asked = find(reading->portion, doc.id, doc.rev);
     if (asked == NULL || asked->came || !doc.has_revisions) {
         log_debug("_bulk_get: document %s %s is %s", doc.id, doc.rev,
                   asked == NULL ? "not what was asked for"
@@ -163,8 +163,8 @@ static int on_doc(unsigned place, const char *json, size_t size, void *context, 
         return 0;
     }
     asked->came = true;
-    line.id = name(reading->bulk, asked->id);
-    line.rev = name(reading->bulk, asked->rev);
+    line.id = name(reading->portion, asked->id);
+    line.rev = name(reading->portion, asked->rev);
     answer->docs[answer->count++] = line;
     return buffer_append(&answer->lines, json, size + 1, error);
 }
@@ -179,11 +179,11 @@ static bool is_empty(const char *body, size_t size)
     return result;
 }
 
-int bulk_get_read(struct bulk_get *bulk, const char *body, size_t size,
-                  struct bulk_get_answer *answer, struct error *error)
+int portion_read(struct portion *portion, const char *body, size_t size,
+                 struct portion_answer *answer, struct error *error)
 {
     static const struct pick_place places[] = {{"results[].docs[].ok", SIZE_MAX / 2}};
-    struct reading reading = {bulk, answer};
+    struct reading reading = {portion, answer};
     struct pick *pick = pick_new(places, 1, on_doc, &reading, error);
     struct error why = {0};
     int result = -1;
@@ -191,9 +191,9 @@ int bulk_get_read(struct bulk_get *bulk, const char *body, size_t size,
     memset(answer, 0, sizeof *answer);
     if (pick == NULL)
         return -1;
-    answer->docs = calloc(bulk->count, sizeof *answer->docs);
-    for (size_t i = 0; i < bulk->count; i++)
-        bulk->asked[i].came = false;
+    answer->docs = calloc(portion->count, sizeof *answer->docs);
+    for (size_t i = 0; i < portion->count; i++)
+        portion->asked[i].came = false;
     if (answer->docs == NULL)
         (void)error_set(error, ERROR_FAILED, "_bulk_get: no memory");
     else if (pick_feed(pick, body, size, &why) != 0 || pick_end(pick, &why) != 0)
@@ -209,11 +209,11 @@ int bulk_get_read(struct bulk_get *bulk, const char *body, size_t size,
         result = 0;
     pick_free(pick);
     if (result != 0)
-        bulk_get_forget(answer);
+        portion_forget(answer);
     return result;
 }
 
-void bulk_get_forget(struct bulk_get_answer *answer)
+void portion_forget(struct portion_answer *answer)
 {
     buffer_cleanse(&answer->lines);
     free(answer->docs);
