@@ -119,8 +119,10 @@ static int drop_found(struct store *store, struct statement *s, struct error *er
 int ledger_accept(struct store *store, const char *from, const char *db, const char *id,
                   const char *rev, struct error *error)
 {
-    static const char FIND[] = "SELECT number, batch FROM refusal WHERE source = ?1 AND db = ?2"
-                               " AND doc = ?3 AND (?4 = '' OR rev = ?4) LIMIT 1";
+    /* A rev begins with its generation, which is all that CAST reads of it. */
+    static const char FIND[] =
+        "SELECT number, batch FROM refusal WHERE source = ?1 AND db = ?2 AND doc = ?3"
+        " AND (?4 = '' OR rev = ?4 OR CAST(rev AS INTEGER) < CAST(?4 AS INTEGER)) LIMIT 1";
     struct statement s;
     int result;
 

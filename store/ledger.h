@@ -31,8 +31,9 @@ struct refusal {
 int ledger_refuse(struct store *store, const struct refusal *refusal, struct error *error);
 
 /* The document was taken after all, or the administrator lets it go: drop it from the ledger.
- * ledger_accept: by document; a rev of "" means every rev of it.  ledger_dismiss: by number, 1 done,
- * 0 no such number, -1. When the last open refusal of a batch goes, its kept bytes go. */
+ * ledger_accept: by document, this rev and those of lower generations, which it was changed from; a rev of "" means
+ * every rev.  ledger_dismiss: by number, 1 done, 0 no such number, -1.  When the last open refusal of a batch goes,
+ * its kept bytes go. */
 int ledger_accept(struct store *store, const char *from, const char *db, const char *id,
                   const char *rev, struct error *error);
 int ledger_dismiss(struct store *store, int64_t number, struct error *error);

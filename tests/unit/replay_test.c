@@ -269,6 +269,36 @@ static void refused_at_last(void **state)
     assert_int_equal(replaying_refusals(r), 1);
 }
 
+/* Proves: a refused document that was changed and then taken is off the list, its tablet is to be told, its batch's
+ * bytes go; one of which an earlier revision is proven stays. */
+static void changed_and_accepted(void **state)
+{
+    struct replaying *r = *state;
+    char *earlier = replaying_text(REPORT, "d", "2-a", ",\"x_forbidden\":true");
+    char *changed = replaying_text(REPORT, "d", "3-b", "");
+    char due[STORE_NAME_BYTES];
+    struct refusal refusal;
+    struct label label;
+
+    replaying_add(r, r->deployment->tablet, "medic", earlier, &label);
+    replaying_run(r, 0);
+    assert_int_equal(replaying_refusals(r), 1);
+    replaying_doc(r, REPORT, "d", ""); /* 1-d, which came by another courier */
+    replaying_run(r, 0);
+    assert_true(replaying_refusal(r, "d", &refusal));
+    bytes_kept(r, label.id, true);
+    assert_int_equal(store_begin(r->store, &r->error), 0);
+    assert_int_equal(streams_set_due(r->store, "t1", false, &r->error), 0);
+    assert_int_equal(store_commit(r->store, &r->error), 0);
+    replaying_add(r, r->deployment->tablet, "medic", changed, NULL);
+    replaying_run(r, 0);
+    assert_int_equal(replaying_refusals(r), 0);
+    assert_int_equal(streams_next_due(r->store, "", due, &r->error), 1);
+    bytes_kept(r, label.id, false);
+    free(earlier);
+    free(changed);
+}
+
 /* Proves: what is refused because of something that comes later is accepted at the end of the same run. */
 static void accepted_in_the_end(void **state)
 {
@@ -678,6 +708,7 @@ int main(void)
         TEST(sent_once),
         TEST(two_leaves),
         TEST(refused_at_last),
+        TEST(changed_and_accepted),
         TEST(accepted_in_the_end),
         TEST(accepted_with_its_contact),
         TEST(one_bad_document),

@@ -262,7 +262,7 @@ static void test_refusals_keep_bytes(void **state)
     CHANGE(world, ledger_refuse(s, &refusal, &world->error));
     CHANGE(world, batches_apply(s, &label, true, &world->error));
     CHANGE(world, ledger_accept(s, "t2", "medic", "d1", "", &world->error));
-    CHANGE(world, ledger_accept(s, "t1", "medic", "d1", "2-b", &world->error));
+    CHANGE(world, ledger_accept(s, "t1", "medic", "d1", "1-x", &world->error));
     assert_int_equal(bytes_here(world, &label), 500);
     assert_int_equal(ledger_next(s, 0, false, &out, &world->error), 1);
     assert_string_equal(out.rev, "1-a");
@@ -278,6 +278,39 @@ static void test_refusals_keep_bytes(void **state)
     assert_int_equal(bytes_here(world, &label), 0);
     assert_int_equal(ledger_next(s, 0, false, &out, &world->error), 0);
     OK(world, store_check(s, &world->error));
+}
+
+/* A document that was changed and then taken is off the list, also by generations of two digits; another branch of the
+ * same generation, later changes, other documents and other tablets' stay. */
+static void test_changed_and_accepted(void **state)
+{
+    static const char *const revs[] = {"2-a", "9-b", "10-c", "11-d"};
+    struct world *world = *state;
+    struct store *s = world->store;
+    struct refusal refusal, out = {0};
+    struct label label, other;
+
+    stores_add(s, &label, "t1", "server", 1, 1, 500);
+    stores_add(s, &other, "t2", "server", 1, 2, 500);
+    for (size_t i = 0; i < sizeof revs / sizeof revs[0]; i++) {
+        refusal = refusal_of(&label, "d1", revs[i]);
+        CHANGE(world, ledger_refuse(s, &refusal, &world->error));
+    }
+    refusal = refusal_of(&label, "d2", "1-a");
+    CHANGE(world, ledger_refuse(s, &refusal, &world->error));
+    refusal = refusal_of(&other, "d1", "1-a");
+    (void)snprintf(refusal.from, sizeof refusal.from, "t2");
+    CHANGE(world, ledger_refuse(s, &refusal, &world->error));
+    CHANGE(world, ledger_accept(s, "t1", "medic", "d1", "10-x", &world->error));
+    assert_int_equal(ledger_next(s, out.number, false, &out, &world->error), 1);
+    assert_string_equal(out.rev, "10-c");
+    assert_int_equal(ledger_next(s, out.number, false, &out, &world->error), 1);
+    assert_string_equal(out.rev, "11-d");
+    assert_int_equal(ledger_next(s, out.number, false, &out, &world->error), 1);
+    assert_string_equal(out.id, "d2");
+    assert_int_equal(ledger_next(s, out.number, false, &out, &world->error), 1);
+    assert_string_equal(out.from, "t2");
+    assert_int_equal(ledger_next(s, out.number, false, &out, &world->error), 0);
 }
 
 /* The same document refused again keeps its number, has the newer words; its older batch is let go. */
@@ -353,10 +386,18 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_cursors),       TEST(test_carried),         TEST(test_crl),
-        TEST(test_certificates),  TEST(test_visits),          TEST(test_revs),
-        TEST(test_revs_here),     TEST(test_local_docs),      TEST(test_refusals_keep_bytes),
-        TEST(test_refused_again), TEST(test_retry_and_clear),
+        TEST(test_cursors),
+        TEST(test_carried),
+        TEST(test_crl),
+        TEST(test_certificates),
+        TEST(test_visits),
+        TEST(test_revs),
+        TEST(test_revs_here),
+        TEST(test_local_docs),
+        TEST(test_refusals_keep_bytes),
+        TEST(test_changed_and_accepted),
+        TEST(test_refused_again),
+        TEST(test_retry_and_clear),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
