@@ -64,6 +64,8 @@ class Way {
         if (this.session && this.session.wanted !== null) {
             this.owed = this.session.sent - this.session.wanted;
             this.cut = cut;
+        } else if (this.session) {
+            this.sent -= this.session.sent; // an OFFER that did not go
         }
         this.session = null;
     }

@@ -476,8 +476,8 @@ scenario(`${CUTS} cuts of the cable`, async (test) => {
     console.log(`ready after ${((Date.now() - from_ms) / 1000).toFixed(1)} s`);
     await campaign.rounds();
     campaign.tell();
-    campaign.judgeBytes();
     campaign.judgeMemory();
+    campaign.judgeBytes();
     campaign.judgeComplaints();
     const never = KILLS.filter((kill) => !campaign.kills[kill]);
     assert.ok(!never.length || CUTS < 2 * KILLS.length, `killed never: ${never.join(', ')}`);
