@@ -120,11 +120,12 @@ static void receive_receipt(struct model *model, int t)
 static void send(struct model *model, int t, int d)
 {
     struct world *world = model->world;
-    struct label *label = &model->batch[model->batches].label;
+    struct label *label;
     unsigned char *bytes;
 
     if (model->batches == BATCHES)
         return;
+    label = &model->batch[model->batches].label;
     bytes = stores_batch(label, "server", tablets[t], 0, (unsigned)model->batches, 20);
     memcpy(label->epoch, store_epoch(world->store), sizeof label->epoch);
     BEGIN(world);
