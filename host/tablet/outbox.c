@@ -267,7 +267,7 @@ int outbox_add(struct outbox *outbox, const char *json, size_t size, struct erro
     if (known != 0)
         return known > 0 ? 0 : -1;
     doc_ancestors(json, &doc, &outbox->ancestors);
-    if (taken_add(outbox->taken, doc.id, doc.rev, &outbox->ancestors, error) != 0)
+    if (taken_add_with(outbox->taken, doc.id, doc.rev, &outbox->ancestors, error) != 0)
         return -1;
     return doc_never_goes_up(&doc) ? 0 : carry(outbox, json, size, error);
 }

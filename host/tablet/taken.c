@@ -122,14 +122,19 @@ static int append_all(struct taken *taken, const char *id, const char *rev,
 {
     if (append(taken, id, error) != 0 || append(taken, rev, error) != 0)
         return -1;
-    for (size_t i = 0; i < ancestors->count; i++)
+    for (size_t i = 0; ancestors != NULL && i < ancestors->count; i++)
         if (append(taken, ancestors->revs[i], error) != 0)
             return -1;
     return append(taken, "", error);
 }
 
-int taken_add(struct taken *taken, const char *id, const char *rev,
-              const struct doc_ancestors *ancestors, struct error *error)
+int taken_add(struct taken *taken, const char *id, const char *rev, struct error *error)
+{
+    return taken_add_with(taken, id, rev, NULL, error);
+}
+
+int taken_add_with(struct taken *taken, const char *id, const char *rev,
+                   const struct doc_ancestors *ancestors, struct error *error)
 {
     size_t at = taken->words.length;
 

@@ -15,8 +15,9 @@ struct taken *taken_new(struct error *error);
 void taken_free(struct taken *taken); /* NULL is harmless */
 
 int taken_has(const struct taken *taken, const char *id, const char *rev); /* 1, 0 */
-int taken_add(struct taken *taken, const char *id, const char *rev,
-              const struct doc_ancestors *ancestors, struct error *error);
+int taken_add(struct taken *taken, const char *id, const char *rev, struct error *error);
+int taken_add_with(struct taken *taken, const char *id, const char *rev,
+                   const struct doc_ancestors *ancestors, struct error *error);
 size_t taken_count(const struct taken *taken);
 
 /* Calls SHOW for each revision in order; stops when it does not return 0, with what it returned.  ANCESTORS: word

@@ -245,7 +245,7 @@ static void test_withdrawn_is_no_gap(void **state)
     struct label label;
 
     for (int i = 0; i < 3; i++) {
-        list(f, "abc" + i, "1-a");
+        list(f, &"abc"[i], "1-a");
         assert_int_equal(make(f, NULL, 0), 1);
     }
     open_made(f, &view, &label);
