@@ -130,7 +130,7 @@ class Dock extends Station {
         const file = server.users ? ['users', server.users] : ['account', server.account];
         const lines = ['[deployment]', `dir=${deployment}`,
             '[server]', `url=${server.url}`, `kind=${server.kind}`, `db=${server.db}`, file.join('='),
-            ...(server.ca ? [`ca=${server.ca}`] : []), '[store]', `dir=${this.store}`, '[couriers]',
+            ...(server.ca ? [`ca=${server.ca}`] : []), ...(server.selector ? ['[down]', `selector=${server.selector}`] : []), '[store]', `dir=${this.store}`, '[couriers]',
             ...Object.entries(couriers).map(([courier, tablets]) => `${courier}=${tablets.join(',')}`)];
         fs.writeFileSync(this.config, lines.join('\n') + '\n');
     }
@@ -233,7 +233,7 @@ class World {
         return new Server(this, users, options).start();
     }
 
-    // server: a Server, or {url, kind, db, users or account, ca}. The first dock is the one that boda init made; a later one has
+    // server: a Server, or {url, kind, db, users or account, ca, selector}. The first dock is the one that boda init made; a later one has
     // a copy of the deployment's folder with its own identity in it.
     async dock(name, server, couriers) {
         const dock = new this.classes.Dock(this, name);
