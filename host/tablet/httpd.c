@@ -11,10 +11,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "host/tablet/door.h"
 #include "host/tablet/drain.h"
 #include "host/tablet/listen.h"
+#include "host/tablet/reply.h"
 #include "host/tablet/routes.h"
 
 #define CONNECTIONS_MOST 64u
@@ -24,13 +26,25 @@
  * answer; up to here. */
 #define DRAIN_BYTES (64u << 20)
 
+/* Those who wait for a change; one more, and the first of them is answered. */
+#define SLEEPERS_MOST 48u
+#define LOOK_MS 500 /* for a change, while somebody waits for one */
+
 /* One request on its way. */
 struct call {
+    struct httpd *httpd;
     struct request request;
     struct MHD_Connection *connection;
-    struct call *next_waiting; /* for the outbox */
-    bool waiting, preflight;
-    const char *origin; /* that may call; NULL: no page */
+    char *uri; /* as it came */
+    bool begun;
+    struct call *next; /* of those who wait: for the outbox, or for a change */
+    struct reply reply;
+    size_t sent; /* of the answer's present piece */
+};
+
+struct calls {
+    struct call *first, **end;
+    unsigned count;
 };
 
 struct httpd {
@@ -44,7 +58,8 @@ struct httpd {
     struct secret secret;
     struct store *store;
     struct service service;
-    struct call *waiting, **waiting_end;
+    struct calls waiting, sleeping;
+    int64_t look_ms, version; /* when the store is looked at next; its version then */
     struct drain *drain;
 };
 
@@ -53,87 +68,142 @@ static const char *header(struct MHD_Connection *connection, const char *name)
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
-/* ---- those who wait for the outbox ---- */
+/* ---- those who wait: for the outbox, or for a change ---- */
 
-static void wait_for_outbox(struct httpd *httpd, struct call *call)
+static void suspend(struct calls *calls, struct call *call)
 {
-    call->waiting = true;
-    call->next_waiting = NULL;
-    *httpd->waiting_end = call;
-    httpd->waiting_end = &call->next_waiting;
+    call->next = NULL;
+    *calls->end = call;
+    calls->end = &call->next;
+    calls->count++;
     MHD_suspend_connection(call->connection);
 }
 
-static void wake_next(struct httpd *httpd)
+static void resume_first(struct httpd *httpd, struct calls *calls)
 {
-    struct call *call = httpd->waiting;
+    struct call *call = calls->first;
 
-    if (call == NULL || httpd->service.outbox_user != NULL)
-        return;
-    httpd->waiting = call->next_waiting;
-    if (httpd->waiting == NULL)
-        httpd->waiting_end = &httpd->waiting;
-    call->waiting = false;
+    calls->first = call->next;
+    if (calls->first == NULL)
+        calls->end = &calls->first;
+    calls->count--;
     httpd->resumed = true;
     MHD_resume_connection(call->connection);
 }
 
-/* ---- answers ---- */
-
-static int add_cors(struct MHD_Response *response, const struct call *call)
+static void wake_next(struct httpd *httpd)
 {
-    static const char *const preflight[][2] = {
-        {"Access-Control-Allow-Methods", "GET, HEAD, POST, PUT"},
-        {"Access-Control-Allow-Headers",
-         "accept, authorization, content-type, origin, referer, x-requested-with"},
-        {"Access-Control-Max-Age", "600"},
-        /* A page from the network that calls the loopback: Private Network Access (WICG). */
-        {"Access-Control-Allow-Private-Network", "true"},
-    };
-
-    if (MHD_add_response_header(response, "Access-Control-Allow-Origin", call->origin) != MHD_YES ||
-        MHD_add_response_header(response, "Access-Control-Allow-Credentials", "true") != MHD_YES ||
-        MHD_add_response_header(response, "Vary", "Origin") != MHD_YES)
-        return -1;
-    for (size_t i = 0; call->preflight && i < sizeof preflight / sizeof *preflight; i++)
-        if (MHD_add_response_header(response, preflight[i][0], preflight[i][1]) != MHD_YES)
-            return -1;
-    return 0;
+    if (httpd->waiting.first != NULL && httpd->service.outbox_user == NULL)
+        resume_first(httpd, &httpd->waiting);
 }
 
-static int add_headers(struct MHD_Response *response, const struct call *call)
+static void fall_asleep(struct httpd *httpd, struct call *call)
 {
-    const struct answer *answer = &call->request.answer;
+    if (httpd->sleeping.count == 0) {
+        httpd->look_ms = clock_ms() + LOOK_MS;
+        (void)store_version(httpd->store, &httpd->version, NULL);
+    }
+    suspend(&httpd->sleeping, call);
+    if (httpd->sleeping.count > SLEEPERS_MOST) {
+        httpd->sleeping.first->request.answer.hurry = true;
+        resume_first(httpd, &httpd->sleeping);
+    }
+}
 
-    if (MHD_add_response_header(response, "Cache-Control", "must-revalidate") != MHD_YES)
+/* Resume whose time has come, or with ALL everybody; who still has nothing falls asleep again. */
+static void wake_sleepers(struct httpd *httpd, bool all)
+{
+    struct calls left = {.end = &left.first};
+    int64_t now_ms = clock_ms();
+
+    while (httpd->sleeping.first != NULL) {
+        struct call *call = httpd->sleeping.first;
+
+        if (all || call->request.answer.wake_ms <= now_ms) {
+            resume_first(httpd, &httpd->sleeping);
+            continue;
+        }
+        httpd->sleeping.first = call->next;
+        call->next = NULL;
+        *left.end = call;
+        left.end = &call->next;
+        left.count++;
+    }
+    httpd->sleeping = left;
+    if (left.first == NULL)
+        httpd->sleeping.end = &httpd->sleeping.first;
+}
+
+static void look_for_changes(struct httpd *httpd)
+{
+    int64_t version;
+    bool changed = false;
+
+    if (httpd->sleeping.first == NULL)
+        return;
+    if (clock_ms() >= httpd->look_ms) {
+        httpd->look_ms = clock_ms() + LOOK_MS;
+        changed = store_version(httpd->store, &version, NULL) != 0 || version != httpd->version;
+        if (changed)
+            httpd->version = version;
+    }
+    wake_sleepers(httpd, changed);
+}
+
+static int sleep_timeout_ms(const struct httpd *httpd)
+{
+    int64_t soonest_ms = httpd->look_ms, now_ms;
+
+    if (httpd->sleeping.first == NULL)
         return -1;
-    if (answer->status != 204 &&
-        MHD_add_response_header(response, "Content-Type", "application/json") != MHD_YES)
-        return -1;
-    if (answer->allow != NULL &&
-        MHD_add_response_header(response, "Allow", answer->allow) != MHD_YES)
-        return -1;
-    /* In a browser it would pop up a dialog: not for pages. */
-    if (answer->status == 401 && header(call->connection, "Origin") == NULL &&
-        MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"boda\"") != MHD_YES)
-        return -1;
-    return call->origin != NULL ? add_cors(response, call) : 0;
+    for (const struct call *call = httpd->sleeping.first; call != NULL; call = call->next)
+        if (call->request.answer.wake_ms < soonest_ms)
+            soonest_ms = call->request.answer.wake_ms;
+    now_ms = clock_ms();
+    return soonest_ms > now_ms ? (int)(soonest_ms - now_ms) : 0;
+}
+
+/* ---- answers ---- */
+
+/* The bytes of an answer that is made while it is sent.  A fault closes the connection, so that half an answer never
+ * looks like a whole one. */
+static ssize_t on_read(void *context, uint64_t position, char *bytes, size_t size)
+{
+    struct call *call = context;
+    struct buffer *body = &call->request.answer.body;
+    struct error error;
+
+    (void)position;
+    while (call->sent == body->length) {
+        enum answer_step step;
+
+        if (call->request.answer.more == NULL)
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        call->sent = body->length = 0;
+        step = call->httpd->stopping ? ANSWER_END : routes_more(&call->request, &error);
+        if (call->httpd->stopping)
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        if (step == ANSWER_FAILED) {
+            log_error("http: an answer is cut: %s", error.text);
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        }
+        if (step == ANSWER_WAIT && body->length == 0) {
+            fall_asleep(call->httpd, call);
+            return 0;
+        }
+    }
+    if (size > body->length - call->sent)
+        size = body->length - call->sent;
+    memcpy(bytes, body->data + call->sent, size);
+    call->sent += size;
+    return (ssize_t)size;
 }
 
 static enum MHD_Result answer_call(struct call *call)
 {
-    struct buffer *body = &call->request.answer.body;
-    struct MHD_Response *response;
-    enum MHD_Result result = MHD_NO;
-
-    response = MHD_create_response_from_buffer(body->length, body->data, MHD_RESPMEM_MUST_FREE);
-    if (response == NULL)
-        return MHD_NO;
-    memset(body, 0, sizeof *body); /* it is the response's now */
-    if (add_headers(response, call) == 0)
-        result = MHD_queue_response(call->connection, call->request.answer.status, response);
-    MHD_destroy_response(response);
-    return result;
+    call->reply.reader = on_read;
+    call->reply.context = call;
+    return reply_send(&call->reply, call->connection, &call->request.answer);
 }
 
 /* ---- a request begins ---- */
@@ -185,9 +255,9 @@ static void check(struct httpd *httpd, struct call *call, const char *method)
         refuse(call, 403, "forbidden", "This origin may not call: see --origin of boda-tablet");
         return;
     }
-    call->origin = origin;
+    call->reply.origin = origin;
     if (strcmp(method, "OPTIONS") == 0) { /* a preflight comes without credentials */
-        call->preflight = true;
+        call->reply.preflight = true;
         answer_json(&call->request.answer, 204, "");
     } else if (!is_known(httpd, call->connection)) {
         refuse(call, 401, "unauthorized", "Name or password is incorrect.");
@@ -206,21 +276,16 @@ static void check_body(struct call *call, const char *method)
         refuse(call, 415, "bad_content_type", "Content-Type must be application/json");
 }
 
-static struct call *begin(struct httpd *httpd, struct MHD_Connection *connection,
-                          const char *method, const char *path)
+static void begin(struct httpd *httpd, struct call *call, const char *method)
 {
-    struct call *call = calloc(1, sizeof *call);
-
-    if (call == NULL)
-        return NULL;
-    call->connection = connection;
+    call->begun = true;
     call->request.service = &httpd->service;
     check(httpd, call, method);
     if (call->request.answer.status == 0) {
-        routes_begin(&call->request, &httpd->service, method, path);
+        routes_begin(&call->request, &httpd->service, method, call->uri);
+        call->request.accept = header(call->connection, "Accept");
         check_body(call, method);
     }
-    return call;
 }
 
 /* An answer before the body: MHD closes the connection behind it.  The body that the client is
@@ -235,6 +300,22 @@ static enum MHD_Result answer_at_once(struct httpd *httpd, struct call *call)
     return answer_call(call);
 }
 
+/* The path as it came: MHD's own is decoded, and what was %2F in an id is then a slash like others. */
+static void *on_uri(void *context, const char *uri, struct MHD_Connection *connection)
+{
+    struct call *call = calloc(1, sizeof *call);
+
+    if (call == NULL)
+        return NULL;
+    call->httpd = context;
+    call->connection = connection;
+    call->uri = strdup(uri);
+    if (call->uri != NULL)
+        return call;
+    free(call);
+    return NULL;
+}
+
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
                                   const char *path, const char *method, const char *version,
                                   const char *bytes, size_t *size, void **state)
@@ -242,11 +323,12 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     struct httpd *httpd = context;
     struct call *call = *state;
 
+    (void)path;
     (void)version;
-    if (call == NULL) {
-        *state = call = begin(httpd, connection, method, path);
-        if (call == NULL)
-            return MHD_NO;
+    if (call == NULL) /* no memory: on_uri */
+        return MHD_NO;
+    if (!call->begun) {
+        begin(httpd, call, method);
         if (call->request.answer.status != 0 && has_body(connection) &&
             (call->request.answer.status == 413 || header(connection, "Expect") != NULL))
             return answer_at_once(httpd, call);
@@ -256,7 +338,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return MHD_NO;
     if (*size > 0) {
         if (call->request.answer.status == 0 && routes_must_wait(&call->request)) {
-            wait_for_outbox(httpd, call);
+            suspend(&httpd->waiting, call);
             return MHD_YES;
         }
         routes_body(&call->request, bytes, *size);
@@ -282,28 +364,21 @@ static void on_over(void *context, struct MHD_Connection *connection, void **sta
     if (call == NULL)
         return;
     routes_free(&call->request);
+    free(call->uri);
     free(call);
     wake_next(httpd);
-}
-
-/* A zero byte would end the path early: what has one stays as it is, and is found nowhere. */
-static size_t on_unescape(void *context, struct MHD_Connection *connection, char *text)
-{
-    (void)context;
-    (void)connection;
-    return strstr(text, "%00") != NULL ? strlen(text) : MHD_http_unescape(text);
 }
 
 /* ---- the endpoint ---- */
 
 static int start_daemon(struct httpd *httpd, int fd, struct error *error)
 {
-    struct MHD_Daemon *daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, httpd,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_over, httpd,
-        MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_CONNECTION_LIMIT,
-        CONNECTIONS_MOST, MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_END);
+    struct MHD_Daemon *daemon =
+        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, httpd,
+                         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_over, httpd,
+                         MHD_OPTION_URI_LOG_CALLBACK, on_uri, httpd, MHD_OPTION_CONNECTION_LIMIT,
+                         CONNECTIONS_MOST, MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_END);
 
     if (daemon == NULL) {
         (void)close(fd);
@@ -335,7 +410,8 @@ struct httpd *httpd_new(const struct httpd_options *options, struct error *error
         (void)error_set(error, ERROR_FAILED, "http: no memory");
         return NULL;
     }
-    httpd->waiting_end = &httpd->waiting;
+    httpd->waiting.end = &httpd->waiting.first;
+    httpd->sleeping.end = &httpd->sleeping.first;
     httpd->origins = options->origins;
     httpd->identity = options->identity;
     httpd->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -355,7 +431,8 @@ struct httpd *httpd_new(const struct httpd_options *options, struct error *error
     if (start_daemons(httpd, options->address, error) != 0)
         goto fail;
     httpd->service.outbox = outbox_new(httpd->store, options->identity, error);
-    if (httpd->service.outbox == NULL)
+    httpd->service.opened = opened_new(httpd->store, options->identity, error);
+    if (httpd->service.outbox == NULL || httpd->service.opened == NULL)
         goto fail;
     return httpd;
 
@@ -371,10 +448,12 @@ void httpd_free(struct httpd *httpd)
     /* MHD takes a daemon with suspended connections as our bug; on_request refuses them now. */
     httpd->stopping = true;
     httpd->service.outbox_user = NULL;
-    while (httpd->waiting != NULL)
-        wake_next(httpd);
+    while (httpd->waiting.first != NULL)
+        resume_first(httpd, &httpd->waiting);
+    wake_sleepers(httpd, true);
     for (int i = 0; i < httpd->daemons_count; i++)
         MHD_stop_daemon(httpd->daemons[i]);
+    opened_free(httpd->service.opened);
     outbox_free(httpd->service.outbox);
     store_close(httpd->store);
     drain_free(httpd->drain);
@@ -414,7 +493,7 @@ int httpd_run(struct httpd *httpd, struct error *error)
     }
     for (;;) {
         nfds_t count = fixed + (nfds_t)drain_fill(httpd->drain, polled + fixed);
-        int timeout_ms = drain_timeout_ms(httpd->drain);
+        int timeout_ms = soonest(drain_timeout_ms(httpd->drain), sleep_timeout_ms(httpd));
 
         for (int i = 0; i < httpd->daemons_count; i++)
             timeout_ms = soonest(timeout_ms, timeout_of(httpd->daemons[i]));
@@ -425,6 +504,7 @@ int httpd_run(struct httpd *httpd, struct error *error)
             return error_errno(error, errno, "http: poll");
         if ((polled[0].revents & POLLIN) != 0)
             return 0;
+        look_for_changes(httpd);
         for (int i = 0; i < httpd->daemons_count; i++)
             if (MHD_run(httpd->daemons[i]) != MHD_YES)
                 return error_set(error, ERROR_FAILED, "http: libmicrohttpd has stopped");
