@@ -50,6 +50,10 @@ static int take_number(struct applying *applying, const json_t *line)
         if (later < 0)
             return -1;
         applying->later = later == 1;
+        /* A tablet that was put back from an old copy uses numbers again: it is to hear of it. */
+        if (!applying->later && !from_server(applying))
+            return streams_set_due(applying->store, applying->manifest->from, true,
+                                   applying->error);
         if (applying->later && from_server(applying))
             return ledger_clear(applying->store, applying->manifest->from,
                                 applying->manifest->epoch, applying->error);
@@ -200,6 +204,25 @@ static int take_held(struct applying *applying, const json_t *line)
                         applying->error);
 }
 
+/* What the server has applied of our receipts. */
+static int take_seen(struct applying *applying, const json_t *line)
+{
+    const json_t *seen = json_object_get(line, "seen");
+    const char *epoch = member(seen, "epoch", STORE_EPOCH_BYTES);
+    json_int_t number = json_integer_value(json_object_get(seen, "number"));
+    int raised;
+
+    if (!epoch_ok(epoch) || number < 1 || (uint64_t)number > NUMBER_MAX || !from_server(applying))
+        return malformed(applying, "what it has seen is malformed");
+    if (!applying->use || strcmp(epoch, store_epoch(applying->store)) != 0)
+        return 0;
+    raised = streams_raise_receipt(applying->store, applying->manifest->from, (uint64_t)number,
+                                   applying->error);
+    if (raised <= 0)
+        return raised;
+    return streams_set_due(applying->store, applying->manifest->from, true, applying->error);
+}
+
 static int take_line(struct applying *applying, const char *bytes, size_t length)
 {
     json_t *line = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, NULL);
@@ -219,6 +242,8 @@ static int take_line(struct applying *applying, const char *bytes, size_t length
         result = take_holds(applying, line);
     else if (json_object_get(line, "held") != NULL)
         result = take_held(applying, line);
+    else if (json_object_get(line, "seen") != NULL)
+        result = take_seen(applying, line);
     else
         result = 0; /* of a later version */
     json_decref(line);

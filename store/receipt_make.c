@@ -14,6 +14,7 @@
 #include "store/streams.h"
 
 #define REFUSALS_MAX 5000
+#define SEEN_MAX 100 /* epochs: a tablet that begins anew so often is not told of all */
 
 /* Room for the longest of each in JSON: a byte takes at most six. */
 #define REFUSAL_LINE_BYTES \
@@ -125,6 +126,17 @@ static int add_stream(const struct stream *stream, void *context)
     return add_refusals(making, stream->epoch);
 }
 
+/* ---- which of the source's own receipts were applied ---- */
+
+static int add_seen(const char *epoch, uint64_t number, void *context)
+{
+    struct making *making = context;
+
+    making->told++;
+    return add_line(making,
+                    json_pack("{s{sssI}}", "seen", "epoch", epoch, "number", (json_int_t)number));
+}
+
 /* ---- what a tablet holds ---- */
 
 /* One `holds` line in the making. */
@@ -230,7 +242,8 @@ int receipt_make(struct store *store, const struct identity *signer, const char 
     if (streams_next_receipt(store, source, &number, error) != 0 ||
         add_line(&making, json_pack("{sI}", "receipt", (json_int_t)number)) != 0 ||
         streams_each(store, add_stream, &making, error) != 0 ||
-        (making.tablet && add_holdings(&making) != 0))
+        (making.tablet ? add_holdings(&making)
+                       : streams_each_seen(store, source, SEEN_MAX, add_seen, &making, error)) != 0)
         goto done;
     some = making.told > 0 || making.tablet;
     if ((some && seal(&making, signer, recipient) != 0) ||

@@ -71,6 +71,20 @@ int streams_later_receipt(struct store *store, const char *from, const char *epo
     return sqlite3_changes(store->db) == 1 ? 1 : 0;
 }
 
+int streams_raise_receipt(struct store *store, const char *to, uint64_t number, struct error *error)
+{
+    static const char RAISE[] =
+        "INSERT INTO own_receipt (destination, number) VALUES (?1, ?2) ON CONFLICT (destination)"
+        " DO UPDATE SET number = excluded.number WHERE excluded.number > number";
+    struct statement s = statement_start(store, RAISE);
+
+    statement_text(&s, 1, to);
+    statement_integer(&s, 2, (int64_t)number);
+    if (statement_run(&s, error) != 0)
+        return -1;
+    return sqlite3_changes(store->db) == 1 ? 1 : 0;
+}
+
 int streams_set_due(struct store *store, const char *from, bool due, struct error *error)
 {
     static const char SET[] =
@@ -116,92 +130,6 @@ int streams_is_due(struct store *store, const char *from, struct error *error)
         statement_end(&s);
     }
     return result;
-}
-
-/* ---- overview ------------------------------------------------------------------------------------- */
-
-/* The wall clock's text of the earliest of some rows: keys grow with time, and the clock may have been wrong. */
-static void note_earliest(const struct statement *s, int64_t *earliest, char text[32])
-{
-    int64_t key = sqlite3_column_int64(s->handle, 2);
-
-    if (key < *earliest) {
-        *earliest = key;
-        statement_get_text(s, 3, text, 32);
-    }
-}
-
-/* Fill in what STREAM's rows say, in one walk of its index. */
-static int measure(struct store *store, struct stream *stream, struct error *error)
-{
-    static const char WALK[] =
-        "SELECT seq, state, key, strftime('%Y-%m-%dT%H:%M:%SZ', came, 'unixepoch')"
-        " FROM batch INDEXED BY batch_stream"
-        " WHERE seq > 0 AND source = ?1 AND epoch = ?2 AND destination = ?3 ORDER BY seq";
-    struct statement s = statement_start(store, WALK);
-    int64_t waiting = INT64_MAX, behind = INT64_MAX;
-    uint64_t whole = 0; /* the last number of which a batch is whole */
-    int result;
-
-    statement_text(&s, 1, stream->from);
-    statement_text(&s, 2, stream->epoch);
-    statement_text(&s, 3, stream->to);
-    while ((result = statement_step(&s, error)) == 1) {
-        uint64_t seq = (uint64_t)sqlite3_column_int64(s.handle, 0);
-        int state = sqlite3_column_int(s.handle, 1);
-
-        stream->highest = seq;
-        if (state == BATCH_PARTIAL)
-            continue;
-        if (seq > whole + 1)
-            stream->missing += seq - whole - 1;
-        whole = seq;
-        if (stream->missing > 0)
-            note_earliest(&s, &behind, stream->missing_since);
-        if (state == BATCH_APPLIED) {
-            stream->applied++;
-            if (seq == stream->contiguous + 1)
-                stream->contiguous = seq;
-        } else {
-            stream->waiting++;
-            note_earliest(&s, &waiting, stream->oldest_waiting);
-        }
-    }
-    return result;
-}
-
-int streams_each(struct store *store, int (*show)(const struct stream *stream, void *context),
-                 void *context, struct error *error)
-{
-    /* The next stream by one search of the index: no statement is open while SHOW runs. */
-    static const char NEXT[] =
-        "SELECT source, epoch, destination FROM batch INDEXED BY batch_stream WHERE seq > 0"
-        " AND (source, epoch, destination) > (?1, ?2, ?3)"
-        " ORDER BY source, epoch, destination LIMIT 1";
-    struct stream stream = {0}, next;
-    struct statement s;
-    int result;
-
-    for (;;) {
-        s = statement_start(store, NEXT);
-        statement_text(&s, 1, stream.from);
-        statement_text(&s, 2, stream.epoch);
-        statement_text(&s, 3, stream.to);
-        result = statement_step(&s, error);
-        if (result != 1)
-            return result;
-        memset(&next, 0, sizeof next);
-        statement_get_text(&s, 0, next.from, sizeof next.from);
-        statement_get_text(&s, 1, next.epoch, sizeof next.epoch);
-        statement_get_text(&s, 2, next.to, sizeof next.to);
-        statement_end(&s);
-        stream = next;
-        if (measure(store, &stream, error) != 0)
-            return -1;
-        result = show(&stream, context);
-        if (result != 0)
-            return result;
-    }
 }
 
 /* ---- runs ----------------------------------------------------------------------------------------- */

@@ -22,6 +22,16 @@ int streams_next_receipt(struct store *store, const char *to, uint64_t *number,
 int streams_later_receipt(struct store *store, const char *from, const char *epoch, uint64_t number,
                           struct error *error);
 
+/* Calls SHOW with the number of the latest receipt applied of each epoch of FROM, at most MOST epochs. */
+int streams_each_seen(struct store *store, const char *from, unsigned most,
+                      int (*show)(const char *epoch, uint64_t number, void *context), void *context,
+                      struct error *error);
+
+/* TO has applied receipt NUMBER of this store: our next one gets a higher number.  1 if it would not have (this store was
+ * put back from an old copy), 0, -1. */
+int streams_raise_receipt(struct store *store, const char *to, uint64_t number,
+                          struct error *error);
+
 /* One stream of which this store has batches: that has come here, or (epoch is store_epoch) its own. */
 struct stream {
     char from[STORE_NAME_BYTES];

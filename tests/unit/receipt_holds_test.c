@@ -270,6 +270,48 @@ static void test_begun_anew(void **state)
     need(f, "a c ");
 }
 
+/* A tablet that was put back from an old copy, and so uses numbers again, is heard when it has the dock's receipt. */
+static void test_put_back(void **state)
+{
+    const struct batch_filter filter = {SERVER_NAME, "t1", BATCH_HELD};
+    struct fixture *f = *state;
+    struct trust *trust = deployment_trust(deployment, true);
+    struct opened_batch opened;
+    struct buffer bytes = {0};
+    struct batch batch;
+    char due[STORE_NAME_BYTES];
+    uint64_t freed;
+
+    list(f, ABC);
+    add_rev(f->tablet, "medic", "a", "1-a");
+    OK(store_begin(f->dock, &error));
+    assert_int_equal(streams_later_receipt(f->dock, "t1", store_epoch(f->tablet), 40, &error), 1);
+    OK(store_commit(f->dock, &error));
+    (void)receipt(f, f->tablet); /* number 1 */
+    need(f, "a b c ");
+    assert_int_equal(streams_next_due(f->dock, "", due, &error), 1);
+    assert_string_equal(due, "t1");
+    OK(store_begin(f->dock, &error));
+    assert_int_equal(receipt_make(f->dock, deployment->server, "t1",
+                                  identity_certificate(deployment->tablet), &error),
+                     1);
+    OK(store_commit(f->dock, &error));
+    assert_int_equal(batches_next(f->dock, &filter, 0, &batch, &error), 1);
+    OK(batches_load(f->dock, batch.label.id, &bytes, &error));
+    OK(batch_open(deployment->tablet, trust, &batch.label, bytes.data, bytes.length, &opened, NULL,
+                  &error));
+    CHANGE(f->tablet, receipt_apply(f->tablet, &opened, &batch.label, &freed, &error));
+    assert_int_equal(streams_is_due(f->tablet, SERVER_NAME, &error), 1);
+    (void)receipt(f, f->tablet);
+    need(f, "b c ");
+    /* Once it is above, nothing is due for it. */
+    CHANGE(f->tablet, receipt_apply(f->tablet, &opened, &batch.label, &freed, &error));
+    assert_int_equal(streams_is_due(f->tablet, SERVER_NAME, &error), 0);
+    opened_batch_free(&opened);
+    buffer_free(&bytes);
+    trust_free(trust);
+}
+
 /* Another dock's batches are nothing to this one, which says nothing of them. */
 static void test_other_dock(void **state)
 {
@@ -451,6 +493,11 @@ static void test_of_others(void **state)
                                  "t1", NUMBER HOLDS HELD),
                      -1);
     assert_int_equal(error.kind, ERROR_CORRUPT);
+    refused(f, NUMBER "{\"seen\":{\"epoch\":\"00000000000000aa\",\"number\":1}}\n",
+            "what it has seen");
+    assert_int_equal(apply_lines(f->tablet, deployment->server, SERVER_NAME, deployment->tablet,
+                                 "t1", NUMBER "{\"seen\":{\"epoch\":\"aa\",\"number\":1}}\n"),
+                     -1);
     OK(apply_lines(f->dock, deployment->tablet2, "t2", deployment->server, SERVER_NAME,
                    NUMBER HOLDS HELD));
     need(f, "a b c ");
@@ -461,9 +508,9 @@ static void test_of_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_holds),      TEST(test_under_way),  TEST(test_late),
-        TEST(test_begun_anew), TEST(test_other_dock), TEST(test_many),
-        TEST(test_too_many),   TEST(test_malformed),  TEST(test_of_others),
+        TEST(test_holds),     TEST(test_under_way),  TEST(test_late), TEST(test_begun_anew),
+        TEST(test_put_back),  TEST(test_other_dock), TEST(test_many), TEST(test_too_many),
+        TEST(test_malformed), TEST(test_of_others),
     };
 
     return cmocka_run_group_tests(tests, make_deployment, drop_deployment);
