@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "host/dock/portion.h"
-#include "host/dock/reply.h"
+#include "host/dock/usable.h"
 #include "store/batch.h"
 #include "store/holdings.h"
 
@@ -210,7 +210,7 @@ static int settle(struct order *order, const struct cht_answer *answer, struct e
     if (answer->result == CHT_ANSWERED &&
         (answer->status == 0 || answer->status == 413 || answer->status >= 500))
         return ask_less(order, answer, error);
-    if (reply_check(answer, error) != 0)
+    if (usable_answer(answer, error) != 0)
         return -1;
     result = take(order, answer, error);
     d->ill = 0;

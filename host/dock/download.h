@@ -37,7 +37,7 @@ void download_abandon(struct download *download);
 /* Nothing is in flight, and nothing more will be sent. */
 bool download_over(const struct download *download);
 
-/* What went wrong first, NULL if nothing: as reply_check, or the store's. */
+/* What went wrong first, NULL if nothing: as usable_answer, or the store's. */
 const struct error *download_error(const struct download *download);
 
 /* It ended before all was asked for. */

@@ -12,7 +12,7 @@
 #include "host/dock/download.h"
 #include "host/dock/gone.h"
 #include "host/dock/listing.h"
-#include "host/dock/reply.h"
+#include "host/dock/usable.h"
 #include "store/view.h"
 
 #define PAGE_CHANGES 1000
@@ -123,7 +123,7 @@ static int ask(struct errand *e, const struct cht_question *question,
 
 static int take_ids(struct errand *e, const struct cht_answer *answer, struct error *error)
 {
-    if (reply_check(answer, error) != 0 ||
+    if (usable_answer(answer, error) != 0 ||
         listing_take_ids(store_of(e), e->tablet.name, e->medic.name, answer->body, answer->size,
                          &e->at, error) != 0)
         return error_prefix(error, "get-ids");
@@ -135,7 +135,7 @@ static int take_page(struct errand *e, struct database *db, const struct cht_ans
 {
     bool more;
 
-    if (reply_check(answer, error) != 0 ||
+    if (usable_answer(answer, error) != 0 ||
         listing_take_changes(store_of(e), e->tablet.name, db->name, db->label, db->since,
                              answer->body, answer->size, &more, error) != 0)
         return error_prefix(error, "_changes of %s", db->name);
@@ -333,7 +333,7 @@ static int load_meta(struct errand *e, struct error *error)
 
 static int take_deletes(struct errand *e, const struct cht_answer *answer, struct error *error)
 {
-    if (reply_check(answer, error) != 0 ||
+    if (usable_answer(answer, error) != 0 ||
         gone_take(e->gone, answer->body, answer->size, error) != 0)
         return error_prefix(error, "get-deletes");
     return WAITS; /* there may be more to ask */
@@ -381,7 +381,7 @@ static int take_greeting(struct errand *e, const struct cht_answer *answer, stru
     const char *uuid;
 
     if (answer->result != CHT_ANSWERED)
-        return reply_check(answer, error);
+        return usable_answer(answer, error);
     json = json_loadb(answer->body, answer->size, 0, NULL);
     uuid = json_string_value(json_object_get(json, "uuid"));
     if (answer->status == 200 && is_hex32(uuid))

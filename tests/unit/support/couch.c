@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -22,7 +23,7 @@ struct fault {
     char path[64], who[64];
     unsigned status, times;
     char *body; /* NULL: a page */
-    bool do_it;
+    bool do_it, cut;
 };
 
 struct couch {
@@ -36,7 +37,8 @@ struct couch {
     struct fault faults[FAULTS_MOST];
     size_t faults_count;
     size_t most_docs, most_bytes;
-    unsigned in_flight, most_in_flight;
+    unsigned in_flight, most_in_flight, delay_ms;
+    struct display *display;
 };
 
 struct call {
@@ -179,7 +181,8 @@ static void note(struct couch *c, const char *method, const char *path, const js
 
     (void)buffer_printf(&line, NULL, "%s %s", method, path);
     json_array_foreach (docs, at, doc)
-        (void)buffer_printf(&line, NULL, " %s", text_of(doc, "_id"));
+        (void)buffer_printf(&line, NULL, " %s",
+                            text_of(doc, json_object_get(doc, "_id") != NULL ? "_id" : "id"));
     json_array_append_new(c->requests, json_stringn((char *)line.data, line.length));
     if (docs != NULL && json_array_size(docs) > c->most_docs)
         c->most_docs = json_array_size(docs);
@@ -202,19 +205,24 @@ static struct fault *strike(struct couch *c, const char *path, const char *who)
     return NULL;
 }
 
-static char *answer_to(struct couch *c, const char *method, const char *path, const char *who,
-                       const struct buffer *text, unsigned *status, const char **type)
+static char *answer_to(struct couch *c, struct display_ask *ask, const struct buffer *text,
+                       unsigned *status, const char **type, bool *cut)
 {
+    const char *method = ask->method, *path = ask->path;
     json_t *body = json_loadb((const char *)text->data, text->length, 0, NULL), *answer = NULL;
-    struct fault *fault = strike(c, path, who);
-    char db[128], *out;
+    struct fault *fault = strike(c, path, ask->who);
+    char db[128] = "", *out = NULL;
 
     note(c, method, path, body, text->length);
     (void)sscanf(path, "/%127[^/]", db);
     *type = "application/json";
     *status = 200;
-    if (fault == NULL || fault->do_it) {
-        if (strcmp(path, "/") == 0) {
+    *cut = fault != NULL && fault->cut;
+    ask->body = body;
+    if (fault == NULL || fault->do_it || fault->cut) {
+        if ((out = display_answer(c->display, ask, status)) != NULL) {
+            answer = NULL;
+        } else if (strcmp(path, "/") == 0) {
             answer = json_pack("{s:s}", "couchdb", "Welcome");
         } else if (strcmp(method, "PUT") == 0) {
             json_object_set_new(c->dbs, db, json_true());
@@ -227,18 +235,59 @@ static char *answer_to(struct couch *c, const char *method, const char *path, co
             answer = bulk_docs(c, db, json_object_get(body, "docs"), status);
         }
     }
-    if (fault != NULL) {
+    if (fault != NULL && !fault->cut) {
+        free(out);
         *status = fault->status;
         *type = fault->body != NULL ? "application/json" : "text/html";
         out = strdup(fault->body != NULL ? fault->body : "<html>fault</html>");
-    } else if (*status >= 400) {
+    } else if (out == NULL && *status >= 400) {
         out = print("{\"error\":\"e%u\",\"reason\":\"asked for\"}", *status);
-    } else {
+    } else if (out == NULL) {
         out = answer != NULL ? json_dumps(answer, JSON_COMPACT) : strdup("{\"ok\":true}");
     }
     json_decref(answer);
     json_decref(body);
     return out;
+}
+
+/* An answer that ends in its middle. */
+struct part {
+    char *text;
+    size_t size;
+};
+
+static ssize_t read_part(void *context, uint64_t at, char *to, size_t most)
+{
+    const struct part *part = context;
+    size_t left = at < part->size ? part->size - (size_t)at : 0;
+
+    if (left == 0)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    left = left < most ? left : most;
+    memcpy(to, part->text + at, left);
+    return (ssize_t)left;
+}
+
+static void free_part(void *context)
+{
+    struct part *part = context;
+
+    free(part->text);
+    free(part);
+}
+
+static struct MHD_Response *make_response(char *text, bool cut)
+{
+    size_t size = strlen(text);
+    struct part *part;
+
+    if (!cut)
+        return MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
+    part = calloc(1, sizeof *part);
+    assert_non_null(part);
+    part->text = text;
+    part->size = size / 2;
+    return MHD_create_response_from_callback(size, 4096, read_part, part, free_part);
 }
 
 static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *path,
@@ -249,8 +298,11 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
     struct call *call = *state;
     struct MHD_Response *response;
     const char *type;
+    struct display_ask ask = {.method = method, .path = path};
+    struct timespec delay = {0};
     char *password = NULL, *who, *out;
     unsigned status;
+    bool cut;
     enum MHD_Result result;
 
     (void)version;
@@ -268,12 +320,17 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
         return result;
     }
     who = MHD_basic_auth_get_username_password(connection, &password);
+    ask.who = who != NULL ? who : "";
+    ask.since = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "since");
+    ask.limit = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "limit");
     pthread_mutex_lock(&c->lock);
-    out = answer_to(c, method, path, who != NULL ? who : "", &call->body, &status, &type);
+    out = answer_to(c, &ask, &call->body, &status, &type, &cut);
+    delay.tv_nsec = (long)c->delay_ms * 1000000L;
     pthread_mutex_unlock(&c->lock);
+    (void)nanosleep(&delay, NULL);
     MHD_free(who);
     MHD_free(password);
-    response = MHD_create_response_from_buffer(strlen(out), out, MHD_RESPMEM_MUST_FREE);
+    response = make_response(out, cut);
     (void)MHD_add_response_header(response, "Content-Type", type);
     result = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
@@ -309,6 +366,7 @@ struct couch *couch_new(void)
     c->dbs = json_pack("{s:b}", "medic", 1);
     c->requests = json_array();
     c->tries = json_object();
+    c->display = display_new();
     assert_int_equal(pthread_mutex_init(&c->lock, NULL), 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     c->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, handle, c,
@@ -331,6 +389,7 @@ void couch_free(struct couch *c)
     json_decref(c->dbs);
     json_decref(c->requests);
     json_decref(c->tries);
+    display_free(c->display);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -376,6 +435,33 @@ void couch_fault(struct couch *c, const char *path, const char *who, unsigned st
     fault->times = times;
     fault->body = body != NULL ? strdup(body) : NULL;
     fault->do_it = do_it;
+    fault->cut = false;
+    pthread_mutex_unlock(&c->lock);
+}
+
+void couch_cut(struct couch *c, const char *path, unsigned times)
+{
+    couch_fault(c, path, NULL, 200, NULL, times, true);
+    pthread_mutex_lock(&c->lock);
+    c->faults[c->faults_count - 1].cut = true;
+    pthread_mutex_unlock(&c->lock);
+}
+
+void couch_delay(struct couch *c, unsigned ms)
+{
+    pthread_mutex_lock(&c->lock);
+    c->delay_ms = ms;
+    pthread_mutex_unlock(&c->lock);
+}
+
+struct display *couch_lock_display(struct couch *c)
+{
+    pthread_mutex_lock(&c->lock);
+    return c->display;
+}
+
+void couch_unlock_display(struct couch *c)
+{
     pthread_mutex_unlock(&c->lock);
 }
 

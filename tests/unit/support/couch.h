@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "tests/unit/support/display.h"
+
 struct couch;
 
 struct couch *couch_new(void);
@@ -32,6 +34,16 @@ size_t couch_count(struct couch *couch);
 void couch_fault(struct couch *couch, const char *path, const char *who, unsigned status,
                  const char *body, unsigned times, bool do_it);
 void couch_clear_faults(struct couch *couch);
+
+/* The connection is cut in the middle of the next TIMES answers to PATH. */
+void couch_cut(struct couch *couch, const char *path, unsigned times);
+
+/* Every answer takes so long. */
+void couch_delay(struct couch *couch, unsigned ms);
+
+/* What it shows, under the server's lock: change it in between. */
+struct display *couch_lock_display(struct couch *couch);
+void couch_unlock_display(struct couch *couch);
 
 /* How many requests whose "METHOD PATH ids" contains TEXT came, and the largest number of documents in
  * one. ids: of a _bulk_docs, in order, each with a blank before. */

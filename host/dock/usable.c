@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "host/dock/reply.h"
+#include "host/dock/usable.h"
 
-int reply_check(const struct cht_answer *answer, struct error *error)
+int usable_answer(const struct cht_answer *answer, struct error *error)
 {
     if (answer->result == CHT_UNAVAILABLE)
         return error_set(error, ERROR_CLOSED, "%s", answer->text);
