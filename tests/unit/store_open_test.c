@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/revs.h"
 #include "tests/unit/support/folder.h"
 #include "tests/unit/support/stores.h"
 
@@ -276,8 +277,32 @@ static void test_newer(void **state)
     assert_int_equal(error.kind, ERROR_FAILED);
     assert_non_null(strstr(error.text, "update the program"));
     assert_int_equal(size_of(*state, "boda.db"), size);
-    run_sql(*state, "PRAGMA user_version = 1");
+    run_sql(*state, "PRAGMA user_version = 2");
     store_close(stores_open(*state));
+}
+
+/* A store of the first version is brought to the present one with all that it has: what the tablet knew is here. */
+static void test_older(void **state)
+{
+    struct store *store = stores_open(*state);
+    struct rev_here at = {0};
+    struct error error;
+
+    STORES_OK(store_begin(store, &error) == 0, &error);
+    STORES_OK(revs_add(store, "medic", "d1", "1-a", &error) == 0, &error);
+    STORES_OK(store_commit(store, &error) == 0, &error);
+    store_close(store);
+    run_sql(*state,
+            "DROP TABLE listed; DROP TABLE listing; DROP TABLE holding; DROP TABLE under_way;"
+            "DROP TABLE withdrawn; DROP TABLE view_made; DROP TABLE shelf; DROP TABLE view;"
+            "DROP TABLE view_doc; DROP TABLE view_gone; DROP INDEX batch_kept;"
+            "DROP INDEX batch_partial; ALTER TABLE rev DROP COLUMN here;"
+            "ALTER TABLE peer DROP COLUMN tablets; PRAGMA user_version = 1");
+    store = stores_open(*state);
+    assert_int_equal(revs_next_here(store, &at, &at, &error), 1);
+    assert_string_equal(at.id, "d1");
+    STORES_OK(store_check(store, &error) == 0, &error);
+    store_close(store);
 }
 
 static void test_foreign(void **state)
@@ -452,6 +477,7 @@ int main(void)
         TEST(test_truncated),
         TEST(test_flipped_pages),
         TEST(test_newer),
+        TEST(test_older),
         TEST(test_foreign),
         TEST(test_suspect),
         TEST(test_orphaned_log),
