@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/tablet/databases.h"
 #include "host/tablet/route.h"
 
 static void welcome(struct request *request)
@@ -89,15 +90,6 @@ static const struct route routes[] = {
 
 #define ROUTES (sizeof routes / sizeof *routes)
 
-static bool is_ours(const struct service *service, const char *db)
-{
-    char meta[DOC_DB_BYTES];
-
-    (void)snprintf(meta, sizeof meta, "medic-user-%s-meta", identity_user(service->identity));
-    return strcmp(db, "medic") == 0 ||
-           (identity_user(service->identity)[0] != '\0' && strcmp(db, meta) == 0);
-}
-
 /* What the path names. */
 struct named {
     enum route_kind kind;
@@ -176,7 +168,7 @@ static int cut(struct request *request, struct named *named)
         return 1;
     }
     if (uri_segment(&request->uri, 0, false, request->db, sizeof request->db) != 1 ||
-        !is_ours(request->service, request->db))
+        !databases_has(request->service->identity, request->db))
         return -2;
     return cut_below(request, named);
 }
