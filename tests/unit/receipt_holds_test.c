@@ -14,6 +14,8 @@
 #include <cmocka.h>
 
 #include "store/holdings.h"
+#include "store/ledger.h"
+#include "store/ledger.h"
 #include "store/receipt.h"
 #include "store/streams.h"
 #include "tests/unit/support/deployment.h"
@@ -229,6 +231,46 @@ static void test_under_way(void **state)
     CHANGE(f->tablet, batches_apply(f->tablet, &gone, false, &error));
     assert_int_equal(receipt(f, f->tablet), 0);
     assert_int_equal(holdings_next_withdrawn(f->dock, "t1", 0, &two, &error), 0);
+}
+
+/* What the server refused of the tablet's documents, the tablet's ledger has, and its receipt does not. */
+static void test_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct refusal refusal = {.from = SERVER_NAME,
+                              .seq = 1,
+                              .db = "medic",
+                              .id = "a",
+                              .rev = "1-a",
+                              .error = "forbidden",
+                              .reason = "no"};
+    struct label one = send(f, "b", 1);
+
+    memcpy(refusal.epoch, one.epoch, sizeof refusal.epoch);
+    CHANGE(f->tablet, ledger_refuse(f->tablet, &refusal, &error));
+    CHANGE(f->tablet, batches_apply(f->tablet, &one, true, &error));
+    assert_int_equal(receipt(f, f->tablet), 1);
+}
+
+/* What the server has refused, a tablet does not tell it again. */
+static void test_refusals_stay(void **state)
+{
+    struct refusal refusal = {.from = SERVER_NAME,
+                              .seq = 1,
+                              .db = "medic",
+                              .id = "r",
+                              .rev = "1-a",
+                              .error = "forbidden"};
+    struct fixture *f = *state;
+    struct label one;
+
+    list(f, ABC);
+    one = send(f, "a", 1);
+    memcpy(refusal.epoch, store_epoch(f->dock), sizeof refusal.epoch);
+    CHANGE(f->tablet, ledger_refuse(f->tablet, &refusal, &error));
+    CHANGE(f->tablet, batches_apply(f->tablet, &one, true, &error));
+    assert_int_equal(receipt(f, f->tablet), 1);
+    assert_int_equal(ledger_next(f->dock, 0, false, &refusal, &error), 0);
 }
 
 /* An earlier receipt that comes late frees what it proves, and takes nothing from what is held. */
@@ -508,9 +550,9 @@ static void test_of_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_holds),     TEST(test_under_way),  TEST(test_late), TEST(test_begun_anew),
-        TEST(test_put_back),  TEST(test_other_dock), TEST(test_many), TEST(test_too_many),
-        TEST(test_malformed), TEST(test_of_others),
+        TEST(test_holds),      TEST(test_under_way), TEST(test_refusals_stay), TEST(test_late),
+        TEST(test_begun_anew), TEST(test_put_back),  TEST(test_other_dock),    TEST(test_many),
+        TEST(test_too_many),   TEST(test_malformed), TEST(test_of_others),     TEST(test_refused),
     };
 
     return cmocka_run_group_tests(tests, make_deployment, drop_deployment);
