@@ -198,7 +198,11 @@ static int apply_receipt(struct walk *w, const struct opened_batch *opened,
         return -1;
     if (receipt_apply(w->options->store, opened, label, &freed, &reason) != 0) {
         store_rollback(w->options->store);
-        return set_aside(w, label, reason.text, error);
+        if (reason.kind == ERROR_CORRUPT)
+            return set_aside(w, label, reason.text, error);
+        if (error != NULL)
+            *error = reason; /* of the store, which may be full */
+        return -1;
     }
     if (store_commit(w->options->store, error) != 0)
         return -1;
