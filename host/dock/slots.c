@@ -14,6 +14,7 @@ struct slots {
     CURLM *multi;
     struct slot *all;
     size_t count, busy;
+    struct transfer *ended; /* whose result the caller may be using */
 };
 
 static int open_all(struct slots *slots, const char *ca_file, unsigned count, struct error *error)
@@ -131,6 +132,9 @@ bool slots_end(struct slots *slots, struct flight *flight, struct transfer_resul
     CURLcode code;
     int left;
 
+    if (slots->ended != NULL)
+        transfer_forget(slots->ended);
+    slots->ended = NULL;
     while ((message = curl_multi_info_read(slots->multi, &left)) != NULL) {
         code = message->data.result; /* the message is gone with the handle */
         if (message->msg != CURLMSG_DONE ||
@@ -138,6 +142,7 @@ bool slots_end(struct slots *slots, struct flight *flight, struct transfer_resul
             continue;
         leave(slots, slot, flight);
         transfer_finish(slot->transfer, code, result);
+        slots->ended = slot->transfer;
         return true;
     }
     return false;

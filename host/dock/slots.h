@@ -40,7 +40,7 @@ int slots_perform(struct slots *slots, struct error *error);
 int slots_wait(struct slots *slots, int ms, struct error *error);
 
 /* The next flight that has come to its end: what it was (the job is the caller's again) and RESULT,
- * which is good until something is started. */
+ * which is good until something is started or this is called again. */
 bool slots_end(struct slots *slots, struct flight *flight, struct transfer_result *result);
 
 /* The next flight, cut off wherever it is. */

@@ -103,7 +103,7 @@ struct transfer *transfer_new(const char *url, const char *ca_file, struct error
     return t;
 }
 
-static void forget(struct transfer *t)
+static void forget_question(struct transfer *t)
 {
     curl_slist_free_all(t->headers);
     t->headers = NULL;
@@ -114,7 +114,7 @@ void transfer_free(struct transfer *t)
 {
     if (t == NULL)
         return;
-    forget(t);
+    forget_question(t);
     buffer_cleanse(&t->answer);
     curl_easy_cleanup(t->easy);
     explicit_bzero(t->session, sizeof t->session);
@@ -235,7 +235,7 @@ int transfer_start(struct transfer *t, const struct transfer_ask *ask, struct er
     bool bad = false;
 
     curl_easy_reset(t->easy); /* connections are the multi's and stay */
-    forget(t);
+    forget_question(t);
     buffer_cleanse(&t->answer);
     t->answer_bytes = 0;
     t->most_bytes = ask->most_bytes != 0 ? ask->most_bytes : TRANSFER_JSON_BYTES;
@@ -360,7 +360,7 @@ void transfer_finish(struct transfer *t, CURLcode code, struct transfer_result *
     } else {
         read_status(t, result);
     }
-    forget(t);
+    forget_question(t);
     if (buffer_append(&t->answer, "", 1, NULL) != 0) {
         result->end = TRANSFER_BROKEN;
         (void)snprintf(result->cause, sizeof result->cause, "no memory");
@@ -370,4 +370,9 @@ void transfer_finish(struct transfer *t, CURLcode code, struct transfer_result *
     }
     result->body = (const char *)t->answer.data;
     result->size = t->answer.length - 1;
+}
+
+void transfer_forget(struct transfer *t)
+{
+    buffer_cleanse(&t->answer);
 }

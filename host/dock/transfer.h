@@ -40,7 +40,7 @@ struct transfer_result {
     bool json;        /* the content type is JSON */
     bool may_be_body; /* away, in a way that this one request may cause: cut, 502, 504 */
     bool too_large;   /* the answer was over most_bytes */
-    const char *body; /* NUL-terminated behind size; until the next start */
+    const char *body; /* NUL-terminated behind size; until transfer_forget or the next start */
     size_t size;
     const char *session;    /* "AuthSession=VALUE" that the answer sets, or "" */
     int64_t retry_after_ms; /* 0: none */
@@ -62,5 +62,8 @@ int transfer_start(struct transfer *transfer, const struct transfer_ask *ask, st
 
 /* The multi has said CODE of it, and it is out of the multi. */
 void transfer_finish(struct transfer *transfer, CURLcode code, struct transfer_result *result);
+
+/* The result is not needed any more: a large answer does not stay in memory until the next start. */
+void transfer_forget(struct transfer *transfer);
 
 #endif
