@@ -36,9 +36,9 @@ struct offering {
     struct offering_options options;
     enum state state;
     bool begun, moved, last_page;
-    bool anew;             /* the peer was offered the mail of other tablets before; to be settled */
-    bool blocked;          /* something of this round found no room */
-    int64_t position;      /* offered up to here */
+    bool anew;        /* the peer was offered the mail of other tablets before; to be settled */
+    bool blocked;     /* something of this round found no room */
+    int64_t position; /* offered up to here */
     int64_t full_position; /* of the first batch that found no room, 0: none */
     uint32_t next_n;
     size_t streaming;                     /* the item whose DATA is due */

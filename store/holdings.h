@@ -13,8 +13,8 @@
 
 /* ---- what the tablet holds, as its newest receipt says ---- */
 
-/* A receipt of TABLET is taken in, within one transaction: begin, hold for each revision, end.  What it does not list is not
- * held any more, unless it was not COMPLETE (it had more than a receipt can carry). */
+/* A receipt of TABLET is taken in, within one transaction: begin, hold for each revision, end.  What it does not
+ * list is not held any more, unless it was not COMPLETE (it had more than a receipt can carry). */
 int holdings_begin(struct store *store, const char *tablet, struct error *error);
 int holdings_hold(struct store *store, const char *tablet, const char *db, const char *id,
                   const char *rev, struct error *error);
@@ -32,9 +32,10 @@ int holdings_listing(struct store *store, const char *tablet, const char *db,
 int holdings_set_listing(struct store *store, const char *tablet, const char *db,
                          const struct listing *listing, struct error *error);
 
-/* A complete listing comes: begin, list for each, end; what is not listed again is taken out.  Nothing is written to the
- * database file where nothing has changed.  *CHANGED (may be NULL) says whether anything has; then, and for the first listing, a
- * view is due.  Needs no transaction until holdings_listed_all, which makes its own.  One at a time for each connection. */
+/* A complete listing comes: begin, list for each, end; what is not listed again is taken out.  Nothing is written to
+ * the database file where nothing has changed.  *CHANGED (may be NULL) says whether anything has; then, and for the
+ * first listing, a view is due.  Needs no transaction until holdings_listed_all, which makes its own.  One at a time
+ * for each connection. */
 int holdings_list_begin(struct store *store, struct error *error);
 int holdings_list(struct store *store, const char *id, const char *rev, struct error *error);
 int holdings_listed_all(struct store *store, const char *tablet, const char *db, bool *changed,
@@ -54,8 +55,8 @@ struct holding {
 int holdings_next_needed(struct store *store, const char *tablet, const char *db,
                          const struct holding *after, struct holding *out, struct error *error);
 
-/* The next listed revision: for the view.  And the next document that TABLET holds and that the listing does not name by
- * any rev (out->rev ""): as holdings_next_needed. */
+/* The next listed revision: for the view.  And the next document that TABLET holds and that the listing does not
+ * name by any rev (out->rev ""): as holdings_next_needed. */
 int holdings_next_listed(struct store *store, const char *tablet, const char *db,
                          const struct holding *after, struct holding *out, struct error *error);
 int holdings_next_unlisted(struct store *store, const char *tablet, const char *db,
@@ -68,12 +69,13 @@ int holdings_next_unlisted(struct store *store, const char *tablet, const char *
 int holdings_send(struct store *store, const char *tablet, const char *db, const char *id,
                   const char *rev, const unsigned char *batch, struct error *error);
 
-/* The next batch under way to TABLET, of which at least half of the documents are not in the listing any more: 1, 0, -1. */
+/* The next batch under way to TABLET, of which at least half of the documents are not in the listing any more: 1, 0,
+ * -1. */
 int holdings_next_stale(struct store *store, const char *tablet,
                         unsigned char batch[BATCH_ID_BYTES], struct error *error);
 
-/* Withdraw a batch that this store made for TABLET and that is not receipted: it is applied here, couriers that carry it are told, and it
- * is named in the tablet's next views until a receipt covers its number. */
+/* Withdraw a batch that this store made for TABLET and that is not receipted: it is applied here, couriers that
+ * carry it are told, and it is named in the tablet's next views until a receipt covers its number. */
 int holdings_withdraw(struct store *store, const char *tablet, const unsigned char *batch,
                       struct error *error);
 
@@ -81,8 +83,8 @@ int holdings_withdraw(struct store *store, const char *tablet, const unsigned ch
 int holdings_next_withdrawn(struct store *store, const char *tablet, uint64_t after_seq,
                             struct label *out, struct error *error);
 
-/* Inside of store/ only.  BATCH is applied: its documents are not under way any more (batches_apply).  The receipts of TABLET
- * cover FIRST to LAST of this store's stream: none of them need be named as withdrawn (streams_receipted). */
+/* Inside of store/ only.  BATCH is applied: its documents are not under way any more (batches_apply).  The receipts
+ * of TABLET cover FIRST to LAST of this store's stream: none of them need be named as withdrawn (streams_receipted). */
 int holdings_arrived(struct store *store, const char *tablet, const unsigned char *batch,
                      struct error *error);
 int holdings_receipted(struct store *store, const char *tablet, uint64_t first, uint64_t last,

@@ -25,8 +25,8 @@ int peers_set_cursor(struct store *store, const char *uuid, const struct cursor 
 int peers_visited(struct store *store, const char *uuid, const char *name, const char *role,
                   struct error *error);
 
-/* The list of tablets whose mail the peer store (a courier's) was offered, up to its cursor: names with a space between,
- * "*" for all.  peers_same_tablets: 1 it is TABLETS, 0 not, -1; one that was never met was offered "*". */
+/* The list of tablets whose mail the peer store (a courier's) was offered, up to its cursor: names with a space
+ * between, "*" for all.  peers_same_tablets: 1 it is TABLETS, 0 not, -1; one that was never met was offered "*". */
 int peers_same_tablets(struct store *store, const char *uuid, const char *tablets,
                        struct error *error);
 int peers_set_tablets(struct store *store, const char *uuid, const char *tablets,

@@ -27,8 +27,8 @@ int streams_each_seen(struct store *store, const char *from, unsigned most,
                       int (*show)(const char *epoch, uint64_t number, void *context), void *context,
                       struct error *error);
 
-/* TO has applied receipt NUMBER of this store: our next one gets a higher number.  1 if it would not have (this store was
- * put back from an old copy), 0, -1. */
+/* TO has applied receipt NUMBER of this store: our next one gets a higher number.  1 if it would not have (this
+ * store was put back from an old copy), 0, -1. */
 int streams_raise_receipt(struct store *store, const char *to, uint64_t number,
                           struct error *error);
 

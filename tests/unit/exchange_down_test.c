@@ -114,7 +114,8 @@ static struct exchange_counts visit(struct ends *courier, struct end *host)
     return counts;
 }
 
-/* What one courier has delivered, and what was withdrawn, the other one frees at its next visit to the dock that made it. */
+/* What one courier has delivered, and what was withdrawn, the other one frees at its next visit to the dock that
+ * made it. */
 static void test_down_by_another(void **state)
 {
     struct road road;
@@ -186,8 +187,8 @@ static void test_told_after_cut(void **state)
     road_close(&road);
 }
 
-/* A tablet's receipt stays with the courier for every dock, also when one has used it, until a later one takes its place;
- * a dock's is fleeting at the dock, and stays with the courier until the tablet has used it. */
+/* A tablet's receipt stays with the courier for every dock, also when one has used it, until a later one takes its
+ * place; a dock's is fleeting at the dock, and stays with the courier until the tablet has used it. */
 static void test_receipts(void **state)
 {
     struct road road;

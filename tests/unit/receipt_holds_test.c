@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later
  *
- * store/receipt, from tablet to dock: it frees and ends what is under way, and becomes what the tablet is known to hold;
- * a late, a malformed or a foreign one changes nothing of that.
+ * store/receipt, from tablet to dock: it frees and ends what is under way, and becomes what the tablet is known to
+ * hold; a late, a malformed or a foreign one changes nothing of that.
  */
 #include <limits.h>
 #include <setjmp.h>
