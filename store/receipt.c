@@ -35,6 +35,22 @@ static bool from_server(const struct applying *applying)
     return strcmp(applying->manifest->from, SERVER_NAME) == 0;
 }
 
+/* Its number is known: what does the receipt take the place of? */
+static int begin_use(struct applying *applying)
+{
+    const char *from = applying->manifest->from, *epoch = applying->manifest->epoch;
+    int later =
+        streams_later_receipt(applying->store, from, epoch, applying->number, applying->error);
+
+    if (later < 0)
+        return -1;
+    applying->later = later == 1;
+    if (from_server(applying))
+        return applying->later ? ledger_clear(applying->store, from, epoch, applying->error) : 0;
+    /* A tablet that was put back from an old copy uses numbers again: it is to hear of it. */
+    return applying->later ? 0 : streams_set_due(applying->store, from, true, applying->error);
+}
+
 static int take_number(struct applying *applying, const json_t *line)
 {
     json_int_t number = json_integer_value(json_object_get(line, "receipt"));
@@ -42,23 +58,7 @@ static int take_number(struct applying *applying, const json_t *line)
     if (applying->number != 0 || number < 1 || (uint64_t)number > NUMBER_MAX)
         return malformed(applying, "its number is wrong");
     applying->number = (uint64_t)number;
-    if (applying->use) {
-        int later =
-            streams_later_receipt(applying->store, applying->manifest->from,
-                                  applying->manifest->epoch, applying->number, applying->error);
-
-        if (later < 0)
-            return -1;
-        applying->later = later == 1;
-        /* A tablet that was put back from an old copy uses numbers again: it is to hear of it. */
-        if (!applying->later && !from_server(applying))
-            return streams_set_due(applying->store, applying->manifest->from, true,
-                                   applying->error);
-        if (applying->later && from_server(applying))
-            return ledger_clear(applying->store, applying->manifest->from,
-                                applying->manifest->epoch, applying->error);
-    }
-    return 0;
+    return applying->use ? begin_use(applying) : 0;
 }
 
 static int read_run(const json_t *value, struct stream_run *run)
