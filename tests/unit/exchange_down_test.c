@@ -259,7 +259,7 @@ static void test_widened(void **state)
     ends_free(ends);
 }
 
-/* Wherever the visit with the wider list is cut, and if it finds no room, all comes in the end. */
+/* Wherever the visit with the wider list is cut, all comes in the end. */
 static void test_widened_cut(void **state)
 {
     (void)state;
@@ -283,6 +283,34 @@ static void test_widened_cut(void **state)
         assert_int_equal(ends_count(&ends->gadget, BATCH_HELD), 6);
         ends_free(ends);
     }
+}
+
+/* What finds no room when the list is widened, the very first of it, is offered again at the next session. */
+static void test_widened_full(void **state)
+{
+    struct ends *ends = ends_new(deployment, deployment->dock, deployment->courier);
+    struct store_options options = {.quota_bytes = 9000}; /* a source's share is half */
+    struct label early, late;
+    struct exchange_counts host;
+
+    (void)state;
+    (void)log_set_level("error");
+    end_close(&ends->gadget);
+    end_open(&ends->gadget, deployment->courier, deployment, &options);
+    (void)add_own(&ends->host, "server", "t2", 1, 1);
+    early = add_own(&ends->host, "server", "t1", 1, 2);
+    late = add_own(&ends->host, "server", "t1", 2, 3);
+    ends->tablets = only_t1;
+    ends_visit(ends, NULL, NULL);
+    ends->tablets = both;
+    ends_visit(ends, &host, NULL);
+    assert_int_equal(host.sent_batches, 0);
+    apply(&ends->gadget, &early);
+    apply(&ends->gadget, &late);
+    ends_visit(ends, &host, NULL);
+    assert_int_equal(host.sent_batches, 1);
+    assert_int_equal(ends_count(&ends->gadget, BATCH_HELD), 1);
+    ends_free(ends);
 }
 
 /* The first DATA of a session is altered. */
@@ -322,7 +350,7 @@ int main(void)
         cmocka_unit_test(test_down_by_another), cmocka_unit_test(test_up_by_another),
         cmocka_unit_test(test_told_after_cut),  cmocka_unit_test(test_receipts),
         cmocka_unit_test(test_widened),         cmocka_unit_test(test_widened_cut),
-        cmocka_unit_test(test_widened_wrong),
+        cmocka_unit_test(test_widened_full),    cmocka_unit_test(test_widened_wrong),
     };
 
     return cmocka_run_group_tests(tests, make, drop);
