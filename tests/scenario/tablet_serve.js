@@ -94,25 +94,40 @@ async function limits(tablet) {
     assert.strictEqual((await ask(tablet, 'GET', '/api/v1/replication/get-ids')).status, 503, 'no view: no list, not an empty one');
 }
 
-const percentile95 = (times) => times.sort((a, b) => a - b)[Math.floor(times.length * 0.95)];
+// Milliseconds of processor time that the tablet has used.
+function usedMs(tablet) {
+    const fields = fs.readFileSync(`/proc/${tablet.program.child.pid}/stat`, 'utf8').split(') ')[1].split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * 10;
+}
 
-async function inTime(tablet) {
-    const agent = new http.Agent({ keepAlive: true });
-    const all = (await ask(tablet, 'GET', '/medic/_changes?style=all_docs')).json.results.filter((row) => !row.deleted);
-    const ordered = [], scattered = [];
-    for (let at = 0; at + 100 <= all.length && ordered.length < 100; at += 100) {
-        ordered.push((await bulkGet(tablet, all.slice(at, at + 100), agent)).ms);
-    }
-    for (let i = 0; i < 30; i++) {
-        const rows = Array.from({ length: 100 }, (_, n) => all[(i * 31 + n * 7919) % all.length]);
+// The 95th percentile of what requests take, and the processor time of each: the machine may be busy with other things.
+async function measure(what, tablet, requests) {
+    const agent = new http.Agent({ keepAlive: true }), times = [], before_ms = usedMs(tablet);
+    for (const rows of requests) {
         const { json, ms } = await bulkGet(tablet, rows, agent);
         assert.deepStrictEqual(json.results.map((each) => each.docs[0].ok._id), rows.map((row) => row.id));
-        scattered.push(ms);
+        times.push(ms);
     }
+    const used_ms = (usedMs(tablet) - before_ms) / requests.length;
     agent.destroy();
-    console.log(`_bulk_get of 100 among ${all.length}, 95th percentile: in order ${percentile95(ordered).toFixed(1)} ms, ` +
-        `scattered ${percentile95(scattered).toFixed(1)} ms`);
-    assert.ok(percentile95(ordered) <= 50 * 4 && percentile95(scattered) <= 400 * 4, 'far too slow, even for a busy machine');
+    times.sort((a, b) => a - b);
+    console.log(`_bulk_get of 100 ${what}: 95th percentile ${times[Math.floor(times.length * 0.95)].toFixed(1)} ms, ` +
+        `processor ${used_ms.toFixed(1)} ms each`);
+    return used_ms;
+}
+
+async function inTime(tablet) {
+    const all = (await ask(tablet, 'GET', '/medic/_changes?style=all_docs')).json.results
+        .filter((row) => !row.deleted && row.id !== 'large');
+    const ordered = [], scattered = [];
+    for (let at = 0; at + 100 <= all.length && ordered.length < 100; at += 100) {
+        ordered.push(all.slice(at, at + 100));
+    }
+    for (let i = 0; i < 30; i++) {
+        scattered.push(Array.from({ length: 100 }, (_, n) => all[(i * 31 + n * 7919) % all.length]));
+    }
+    assert.ok(await measure(`in order among ${all.length}`, tablet, ordered) <= 50);
+    assert.ok(await measure('scattered', tablet, scattered) <= 400);
 }
 
 // Many who wait, and those who are told at once; when something comes, all of them hear.
