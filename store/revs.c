@@ -3,11 +3,11 @@
 
 #include "store/statement.h"
 
-int revs_known(struct store *store, const char *db, const char *id, const char *rev,
-               struct error *error)
+/* 1 if SQL finds a row of (DB, ID, REV), 0, -1. */
+static int find(struct store *store, const char *sql, const char *db, const char *id,
+                const char *rev, struct error *error)
 {
-    static const char KNOWN[] = "SELECT 1 FROM rev WHERE db = ?1 AND doc = ?2 AND rev = ?3";
-    struct statement s = statement_start(store, KNOWN);
+    struct statement s = statement_start(store, sql);
     int result;
 
     statement_text(&s, 1, db);
@@ -16,6 +16,23 @@ int revs_known(struct store *store, const char *db, const char *id, const char *
     result = statement_step(&s, error);
     statement_end(&s);
     return result;
+}
+
+int revs_known(struct store *store, const char *db, const char *id, const char *rev,
+               struct error *error)
+{
+    static const char KNOWN[] = "SELECT 1 FROM rev WHERE db = ?1 AND doc = ?2 AND rev = ?3";
+
+    return find(store, KNOWN, db, id, rev, error);
+}
+
+int revs_is_here(struct store *store, const char *db, const char *id, const char *rev,
+                 struct error *error)
+{
+    static const char HERE[] =
+        "SELECT 1 FROM rev WHERE db = ?1 AND doc = ?2 AND rev = ?3 AND here = 1";
+
+    return find(store, HERE, db, id, rev, error);
 }
 
 /* Run SQL, which changes the row of (DB, ID, REV): 1 if there was something to change, 0 not, -1. */

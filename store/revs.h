@@ -16,7 +16,11 @@
 int revs_known(struct store *store, const char *db, const char *id, const char *rev,
                struct error *error);
 
-/* A revision is here: the app has sent it, or it is on the shelf.  revs_forget: an ancestor of one that is here is
+/* Held on this tablet: 1, 0, -1. */
+int revs_is_here(struct store *store, const char *db, const char *id, const char *rev,
+                 struct error *error);
+
+/* A revision is here: the app has sent or offered it, or it is on the shelf.  revs_forget: an ancestor of one that is here is
  * no leaf any more; it stays known, as an ancestor is for CouchDB. */
 int revs_add(struct store *store, const char *db, const char *id, const char *rev,
              struct error *error);

@@ -2,14 +2,20 @@
  *
  * POST /{db}/_revs_diff: which of the offered revisions are not known here.  The body is read and the
  * answer written as a stream, so only the answer is held.
+ *
+ * What is offered the app has, also what it was given past us: it becomes held, so that the server's dock need not
+ * send it, and asks whether it is gone (docs/down.md).
  */
 #include <stdlib.h>
 #include <string.h>
 #include <yajl/yajl_gen.h>
 #include <yajl/yajl_parse.h>
 
+#include "base/log.h"
 #include "host/tablet/route.h"
+#include "host/tablet/taken.h"
 #include "store/revs.h"
+#include "store/streams.h"
 
 #define MOST_ANCESTORS 50        /* a hint for the client, which does not need them all */
 #define ANSWER_BYTES (16u << 20) /* the body has at most 8 MiB */
@@ -24,6 +30,7 @@ struct diff {
     bool over;
     unsigned long highest; /* generation among the missing revs */
     unsigned ancestors;
+    struct taken *offered; /* known, and not held as far as we knew */
 };
 
 static unsigned long generation(const char *rev)
@@ -112,6 +119,17 @@ static int on_key(void *context, const unsigned char *key, size_t size)
     return 1;
 }
 
+static int offer(struct diff *diff, const char *rev)
+{
+    struct store *store = diff->request->service->store;
+    struct error error;
+    int here = revs_is_here(store, diff->request->db, diff->id, rev, &error);
+
+    if (here < 0 || (here == 0 && taken_add(diff->offered, diff->id, rev, &error) != 0))
+        return fault(diff, &error);
+    return 1;
+}
+
 static int on_string(void *context, const unsigned char *text, size_t size)
 {
     struct diff *diff = context;
@@ -129,7 +147,7 @@ static int on_string(void *context, const unsigned char *text, size_t size)
     if (known < 0)
         return fault(diff, &error);
     if (known == 1)
-        return 1;
+        return offer(diff, rev);
     if (!diff->missing) {
         write_word(diff, diff->id);
         (void)yajl_gen_map_open(diff->answer);
@@ -216,14 +234,16 @@ void revs_diff_begin(struct request *request)
 {
     const struct error none = {.kind = ERROR_FAILED, .text = "_revs_diff: no memory"};
     struct diff *diff = calloc(1, sizeof *diff);
+    struct error error;
 
     request->state = diff;
     if (diff != NULL) {
         diff->request = request;
         diff->parser = yajl_alloc(&callbacks, NULL, diff);
         diff->answer = yajl_gen_alloc(NULL);
+        diff->offered = taken_new(&error);
     }
-    if (diff == NULL || diff->parser == NULL || diff->answer == NULL ||
+    if (diff == NULL || diff->offered == NULL || diff->parser == NULL || diff->answer == NULL ||
         yajl_gen_config(diff->answer, yajl_gen_print_callback, print, diff) == 0) {
         answer_fault(&request->answer, &none);
         return;
@@ -241,6 +261,38 @@ void revs_diff_body(struct request *request, const void *bytes, size_t size)
         answer_error(&request->answer, 400, "bad_request", "invalid UTF-8 JSON");
 }
 
+struct holding {
+    struct request *request;
+    struct error error;
+};
+
+static int add_offered(const char *id, const char *rev, const char *ancestors, void *context)
+{
+    struct holding *holding = context;
+    struct request *request = holding->request;
+
+    (void)ancestors;
+    return revs_add(request->service->store, request->db, id, rev, &holding->error);
+}
+
+/* The answer is right without it: a fault is logged. */
+static void hold_offered(struct request *request, const struct taken *offered)
+{
+    struct store *store = request->service->store;
+    struct holding holding = {.request = request};
+
+    if (taken_count(offered) == 0)
+        return;
+    if (store_begin(store, &holding.error) == 0) {
+        if (taken_each(offered, add_offered, &holding) == 0 &&
+            streams_set_due(store, SERVER_NAME, true, &holding.error) == 0 &&
+            store_commit(store, &holding.error) == 0)
+            return;
+        store_rollback(store);
+    }
+    log_warning("_revs_diff: what the app has is not noted: %s", holding.error.text);
+}
+
 void revs_diff_end(struct request *request)
 {
     struct diff *diff = request->state;
@@ -251,6 +303,7 @@ void revs_diff_end(struct request *request)
     if (request->answer.status != 0)
         return;
     (void)yajl_gen_map_close(diff->answer);
+    hold_offered(request, diff->offered);
     if (request->answer.status == 0)
         request->answer.status = 200;
 }
@@ -265,5 +318,6 @@ void revs_diff_free(struct request *request)
         yajl_free(diff->parser);
     if (diff->answer != NULL)
         yajl_gen_free(diff->answer);
+    taken_free(diff->offered);
     free(diff);
 }

@@ -13,6 +13,8 @@
 
 #include "host/tablet/door.h"
 #include "host/tablet/routes.h"
+#include "store/revs.h"
+#include "store/streams.h"
 #include "tests/unit/support/deployment.h"
 #include "tests/unit/support/folder.h"
 #include "tests/unit/support/stores.h"
@@ -160,6 +162,30 @@ static void test_bulk_docs_and_revs_diff(void **state)
     expect(f, "POST", "/medic/_revs_diff", "{}", 200, "{}");
 }
 
+/* What is only known to be at the server, and is offered, the app has: it is held, and told in the next receipt. */
+static void test_what_is_offered_is_held(void **state)
+{
+    struct fixture *f = *state;
+    struct rev_here here = {{0}, {0}, {0}};
+    char source[STORE_NAME_BYTES];
+
+    STORES_OK(store_begin(f->store, &f->error) == 0 &&
+                  revs_at_server(f->store, "medic", "a", "1-x", &f->error) == 0 &&
+                  revs_at_server(f->store, "medic", "b", "1-x", &f->error) == 0 &&
+                  store_commit(f->store, &f->error) == 0,
+              &f->error);
+    expect(f, "POST", "/medic/_revs_diff", "{\"c\":[\"1-x\"]}", 200, "*missing");
+    assert_int_equal(streams_next_due(f->store, NULL, source, &f->error), 0);
+    expect(f, "POST", "/medic/_revs_diff", "{\"a\":[\"1-x\"]", 400, "*bad_request");
+    assert_int_equal(revs_is_here(f->store, "medic", "a", "1-x", &f->error), 0);
+    expect(f, "POST", "/medic/_revs_diff", "{\"a\":[\"1-x\"]}", 200, "{}");
+    assert_int_equal(revs_next_here(f->store, &here, &here, &f->error), 1);
+    assert_string_equal(here.id, "a");
+    assert_int_equal(revs_next_here(f->store, &here, &here, &f->error), 0);
+    assert_int_equal(streams_next_due(f->store, NULL, source, &f->error), 1);
+    assert_string_equal(source, SERVER_NAME);
+}
+
 static void test_bad_revs_diff(void **state)
 {
     struct fixture *f = *state;
@@ -295,11 +321,11 @@ static void test_door(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_root_and_databases), TEST(test_what_is_not_there),
-        TEST(test_local_documents),    TEST(test_bulk_docs_and_revs_diff),
-        TEST(test_bad_revs_diff),      TEST(test_all_or_nothing),
-        TEST(test_body_limits),        TEST(test_one_upload_at_a_time),
-        cmocka_unit_test(test_door),
+        TEST(test_root_and_databases),      TEST(test_what_is_not_there),
+        TEST(test_local_documents),         TEST(test_bulk_docs_and_revs_diff),
+        TEST(test_what_is_offered_is_held), TEST(test_bad_revs_diff),
+        TEST(test_all_or_nothing),          TEST(test_body_limits),
+        TEST(test_one_upload_at_a_time),    cmocka_unit_test(test_door),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
