@@ -12,6 +12,7 @@
 
 #define FIRST_PAUSE_MS 100
 #define LAST_PAUSE_MS 2000
+#define LAST_SOCKET_PAUSE_MS 200 /* looking for a socket costs nothing */
 #define SAID 4 /* faults in turn, of as many couriers that are plugged in at a time */
 
 /* One cable_run. */
@@ -202,6 +203,7 @@ static int end_of_device(const struct cable *cable, struct error *error)
 
 static int visit_again_and_again(struct cable *cable, struct error *error)
 {
+    const int last_ms = cable->usb != NULL ? LAST_PAUSE_MS : LAST_SOCKET_PAUSE_MS;
     int pause_ms = FIRST_PAUSE_MS;
     bool fatal;
 
@@ -221,7 +223,7 @@ static int visit_again_and_again(struct cable *cable, struct error *error)
         if (wait_a_little(cable, pause_ms))
             pause_ms = FIRST_PAUSE_MS;
         else if (result <= 0)
-            pause_ms = pause_ms * 2 > LAST_PAUSE_MS ? LAST_PAUSE_MS : pause_ms * 2;
+            pause_ms = pause_ms * 2 > last_ms ? last_ms : pause_ms * 2;
     }
     return cable->options->once
                ? error_set(error, ERROR_TEMPORARY, "cable %s: stopped", cable->options->address)
