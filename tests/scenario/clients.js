@@ -73,7 +73,9 @@ async function replicatorServer() {
     const app = expressPouchDB(Memory, { mode: 'minimumForPouchDB', overrideMode: { include: ['routes/replicate'] } });
     const server = http.createServer(app);
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
-    return { db: new Memory('medic'), url: `http://127.0.0.1:${server.address().port}` };
+    const url = `http://127.0.0.1:${server.address().port}`, db = new PouchDB(`${url}/medic`);
+    await db.info();
+    return { db, url };
 }
 
 async function replicators({ tablet, server }) {
@@ -85,10 +87,10 @@ async function replicators({ tablet, server }) {
         assert.ok(answer.status === 200 && json.ok, JSON.stringify(json));
         return json;
     };
-    await post(tablet.url(), 'medic');
+    await post(tablet.url(), db.name);
     await assertEqual(db, server, 'chw1');
     await docs.load(db, { count: 30, seed: 'replicator', user: 'chw1', photos: 2 });
-    const { docs_written: written } = await post('medic', tablet.url());
+    const { docs_written: written } = await post(db.name, tablet.url());
     assert.ok(written >= 20, `only ${written} documents pushed`);
     const { results } = await db.changes({ style: 'all_docs' });
     const asked = Object.fromEntries(results.map((row) => [row.id, row.changes.map((change) => change.rev)]));

@@ -18,15 +18,9 @@ const BATCH_DOCS = 100;
 class WebApp {
     // url: without the database; name and password in it.
     constructor(local, url, db = 'medic') {
-        Object.assign(this, { local, db });
-        this.moveTo(url);
-    }
-
-    // Another place to replicate with: the agent after its port has changed, or the server itself.
-    moveTo(url) {
         const { origin, username, password } = new URL(url);
         const user = decodeURIComponent(username), pass = decodeURIComponent(password);
-        this.origin = origin;
+        Object.assign(this, { local, db, origin });
         this.authorization = 'Basic ' + Buffer.from(`${user}:${pass}`).toString('base64');
         this.remote = new PouchDB(`${origin}/${this.db}`, { skip_setup: true, auth: { username: user, password: pass } });
     }

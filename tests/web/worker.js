@@ -23,7 +23,6 @@ class Worker {
     // An app without any data, as after an installation.
     newApp() {
         this.pouch = new PouchDB(`worker-${process.pid}-${++pouches}`, { adapter: 'memory' });
-        this.app = null;
     }
 
     below(n) { return Math.floor(this.random() * n); }
@@ -82,11 +81,14 @@ class Worker {
         }
     }
 
-    // The app's own replication, with the agent or past it.
+    // The app's own replication, with the agent or past it. A new agent answers 503 until a courier has brought the first list.
     async sync(url = this.tablet.url('')) {
-        this.app = this.app || new WebApp(this.pouch, url);
-        this.app.moveTo(url);
-        return this.app.sync();
+        const app = new WebApp(this.pouch, url);
+        return app.sync().catch((e) => {
+            if (!/: 503 /.test(e.message)) {
+                throw e;
+            }
+        });
     }
 
     // What differs between the app and what the server shows this user, but for what the server refuses.
