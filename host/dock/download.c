@@ -144,11 +144,13 @@ static void learn(struct download *d, size_t bytes, size_t docs)
     d->doc_bytes = sample < least ? least : sample > most ? most : sample;
 }
 
-static int take(struct order *order, const struct cht_answer *answer, struct error *error)
+/* CUT: the answer was larger than it may be, and this is its beginning. */
+static int take(struct order *order, const struct cht_answer *answer, bool cut, struct error *error)
 {
     struct download *d = order->download;
+    size_t asked = portion_count(order->portion);
     struct portion_answer docs;
-    int result = portion_read(order->portion, answer->body, answer->size, &docs, error);
+    int result = portion_read(order->portion, answer->body, answer->size, cut, &docs, error);
 
     if (result != 0)
         return -1;
@@ -157,10 +159,9 @@ static int take(struct order *order, const struct cht_answer *answer, struct err
         log_warning("tablet %s: %zu documents of database %s are larger than %u MB and stay at the "
                     "server",
                     d->options.tablet, docs.too_large, d->options.db, BATCH_DOC_MAX_BYTES >> 20);
-    if (docs.count < portion_count(order->portion))
+    if (docs.count < asked)
         log_debug("tablet %s: %zu of %zu documents of database %s did not come", d->options.tablet,
-                  portion_count(order->portion) - docs.count, portion_count(order->portion),
-                  d->options.db);
+                  asked - docs.count, asked, d->options.db);
     for (size_t i = 0; i < docs.count && result == 0; i++)
         result =
             packer_add(d->options.packer, docs.docs[i].id, docs.docs[i].rev,
@@ -169,35 +170,50 @@ static int take(struct order *order, const struct cht_answer *answer, struct err
     return result;
 }
 
-/* The answer was too large, or the request too much for the server: 1 it is asked again, 0 the only document
- * is left out, -1. */
+/* The answer was too large.  What came ahead of its bound is used; what came next, as servers answer in the order
+ * of the question, is a large document.  1 the rest is asked for again, 0 there is none, -1. */
+static int take_beginning(struct order *order, const struct cht_answer *answer, struct error *error)
+{
+    struct download *d = order->download;
+    size_t before = portion_count(order->portion), missing;
+
+    if (take(order, answer, true, error) != 0)
+        return -1;
+    missing = portion_keep_missing(order->portion);
+    if (missing == 0)
+        return 0;
+    if (missing == before && before > 1) {
+        if (d->doc_bytes < ANSWER_BYTES / before)
+            d->doc_bytes = ANSWER_BYTES / before;
+        return split(order, TOO_LARGE_PARTS, error) == 0 ? 1 : -1;
+    }
+    if (missing > 1 &&
+        add_order(d, portion_cut(order->portion, 1, error), ANSWER_BYTES, error) == NULL)
+        return -1;
+    order->most_bytes = LONE_BYTES;
+    add_again(order);
+    return 1;
+}
+
+/* The request was too much: 1 it is asked again, 0 its only document is left out, -1. */
 static int ask_less(struct order *order, const struct cht_answer *answer, struct error *error)
 {
     struct download *d = order->download;
-    size_t count = portion_count(order->portion);
-    bool too_large = answer->status == 0;
 
-    if (!too_large && ++d->ill > ILL_MOST)
-        return error_set(error, ERROR_TEMPORARY, "%.255s", answer->text);
-    if (count > 1) {
-        if (too_large && d->doc_bytes < ANSWER_BYTES / count)
-            d->doc_bytes = ANSWER_BYTES / count;
-        return split(order, too_large ? TOO_LARGE_PARTS : 2, error) == 0 ? 1 : -1;
-    }
-    if (too_large && order->most_bytes < LONE_BYTES) {
-        order->most_bytes = LONE_BYTES;
-        d->doc_bytes = ANSWER_BYTES;
-        add_again(order);
-        return 1;
-    }
-    if (too_large) {
+    if (answer->status == 0 && order->most_bytes < LONE_BYTES)
+        return take_beginning(order, answer, error);
+    if (answer->status == 0) {
         log_warning("tablet %s: a document of database %s is larger than %u MB and stays at the "
                     "server",
                     d->options.tablet, d->options.db, BATCH_DOC_MAX_BYTES >> 20);
-    } else {
-        (void)error_set(error, ERROR_TEMPORARY, "%.255s", answer->text);
-        note(d, error);
+        return 0;
     }
+    if (++d->ill > ILL_MOST)
+        return error_set(error, ERROR_TEMPORARY, "%s", answer->text);
+    if (portion_count(order->portion) > 1)
+        return split(order, 2, error) == 0 ? 1 : -1;
+    (void)error_set(error, ERROR_TEMPORARY, "%s", answer->text);
+    note(d, error);
     return 0;
 }
 
@@ -212,7 +228,7 @@ static int settle(struct order *order, const struct cht_answer *answer, struct e
         return ask_less(order, answer, error);
     if (usable_answer(answer, error) != 0)
         return -1;
-    result = take(order, answer, error);
+    result = take(order, answer, false, error);
     d->ill = 0;
     return result;
 }

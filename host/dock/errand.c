@@ -2,45 +2,31 @@
 #include "host/dock/errand.h"
 
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hex.h"
 #include "base/log.h"
 #include "host/dock/download.h"
 #include "host/dock/gone.h"
 #include "host/dock/listing.h"
+#include "host/dock/source.h"
 #include "host/dock/usable.h"
 #include "store/view.h"
 
-#define PAGE_CHANGES 1000
-#define PAGE_BYTES (8u << 20)     /* of an answer with so many changes */
 #define LISTING_BYTES (16u << 20) /* of get-ids */
 #define SMALL_BYTES (1u << 20)    /* of get-deletes, and of the greeting */
-#define PATH_BYTES (3 * HOLDINGS_SINCE_BYTES + 512)
 #define PARALLEL 4
 
 /* What a step and its answer come to: -1 is a failure. */
 enum { WAITS, STEP_OVER };
-
-struct database {
-    char name[DOC_DB_BYTES];     /* the tablet's */
-    char path[3 * DOC_DB_BYTES]; /* at the server, encoded */
-    const char *selector;        /* JSON to ask with, or NULL */
-    char label[64];              /* what its sequence is kept under */
-    bool begun;
-    char since[HOLDINGS_SINCE_BYTES];
-};
 
 struct errand {
     struct errand_shared *shared;
     struct station tablet;
     X509 *recipient;
     const struct cht_user *credentials;
-    struct database medic, meta;
-    struct buffer selector; /* the body that asks with medic's */
+    struct source medic, meta;
     unsigned step;
 
     size_t asking; /* bytes of room that the answer under way may take; 0: none is under way */
@@ -69,7 +55,7 @@ static bool is_complete(const struct errand *e)
 /* Views are of the complete listing; without one, a view of no database names what was withdrawn. */
 static const char *view_db(const struct errand *e)
 {
-    return is_complete(e) ? e->medic.name : "";
+    return is_complete(e) ? e->medic.db : "";
 }
 
 static void note(struct errand *e, const struct error *error)
@@ -124,21 +110,20 @@ static int ask(struct errand *e, const struct cht_question *question,
 static int take_ids(struct errand *e, const struct cht_answer *answer, struct error *error)
 {
     if (usable_answer(answer, error) != 0 ||
-        listing_take_ids(store_of(e), e->tablet.name, e->medic.name, answer->body, answer->size,
+        listing_take_ids(store_of(e), e->tablet.name, e->medic.db, answer->body, answer->size,
                          &e->at, error) != 0)
         return error_prefix(error, "get-ids");
     return STEP_OVER;
 }
 
-static int take_page(struct errand *e, struct database *db, const struct cht_answer *answer,
+static int take_page(struct errand *e, struct source *source, const struct cht_answer *answer,
                      struct error *error)
 {
     bool more;
 
     if (usable_answer(answer, error) != 0 ||
-        listing_take_changes(store_of(e), e->tablet.name, db->name, db->label, db->since,
-                             answer->body, answer->size, &more, error) != 0)
-        return error_prefix(error, "_changes of %s", db->name);
+        source_take(source, store_of(e), answer->body, answer->size, &more, error) != 0)
+        return error_prefix(error, "_changes of %s", source->db);
     return more ? WAITS : STEP_OVER;
 }
 
@@ -155,46 +140,16 @@ static int take_meta_page(struct errand *e, const struct cht_answer *answer, str
     return take_page(e, &e->meta, answer, error);
 }
 
-static bool is_unreserved(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.' || c == '~';
-}
-
-/* RFC 3986, 2.1; what does not fit into SIZE is cut, and the server will not know it. */
-static void encode(char *to, size_t size, const char *text)
-{
-    size_t used = 0;
-
-    for (; *text != '\0' && used + 4 <= size; text++) {
-        if (is_unreserved(*text))
-            to[used++] = *text;
-        else
-            used += (size_t)snprintf(to + used, 4, "%%%02X", (unsigned char)*text);
-    }
-    to[used] = '\0';
-}
-
-static int ask_page(struct errand *e, struct database *db,
+static int ask_page(struct errand *e, struct source *source,
                     int (*take)(struct errand *e, const struct cht_answer *answer,
                                 struct error *error),
                     struct error *error)
 {
-    char since[3 * HOLDINGS_SINCE_BYTES], path[PATH_BYTES];
-    struct cht_question question = {.method = "GET", .path = path, .most_bytes = PAGE_BYTES};
+    char path[SOURCE_PATH_BYTES];
+    struct cht_question question;
 
-    if (!db->begun &&
-        listing_since(store_of(e), e->tablet.name, db->name, db->label, db->since, error) != 0)
+    if (source_ask(source, store_of(e), path, &question, error) != 0)
         return -1;
-    db->begun = true;
-    encode(since, sizeof since, db->since[0] != '\0' ? db->since : "0");
-    (void)snprintf(path, sizeof path, "%s/_changes?style=all_docs&limit=%d&since=%s%s", db->path,
-                   PAGE_CHANGES, since, db->selector != NULL ? "&filter=_selector" : "");
-    if (db->selector != NULL) {
-        question.method = "POST";
-        question.body = e->selector.data;
-        question.size = e->selector.length;
-    }
     return ask(e, &question, take, error);
 }
 
@@ -251,7 +206,7 @@ static int withdraw(struct errand *e, struct error *error)
 
 /* ---- documents ------------------------------------------------------------------------------ */
 
-static int begin_download(struct errand *e, const struct database *db, struct error *error)
+static int begin_download(struct errand *e, const struct source *source, struct error *error)
 {
     const struct fetch_options *o = e->shared->options;
     const struct packer_options packing = {
@@ -260,7 +215,7 @@ static int begin_download(struct errand *e, const struct database *db, struct er
         .recipient = e->recipient,
         .tablet = e->tablet.name,
         .user = e->tablet.user,
-        .db = db->name,
+        .db = source->db,
     };
     struct download_options loading = {
         .store = o->store,
@@ -268,8 +223,8 @@ static int begin_download(struct errand *e, const struct database *db, struct er
         .user = e->credentials,
         .room = &e->shared->room,
         .tablet = e->tablet.name,
-        .db = db->name,
-        .path = db->path,
+        .db = source->db,
+        .path = source->path,
         .parallel = o->parallel == 0 ? PARALLEL : o->parallel,
         .requests = &e->counts.requests,
     };
@@ -295,12 +250,12 @@ static void end_download(struct errand *e)
 }
 
 /* What has come is kept, also when the rest does not. */
-static int load(struct errand *e, const struct database *db, struct error *error)
+static int load(struct errand *e, const struct source *source, struct error *error)
 {
     const struct error *fault;
     int result = STEP_OVER;
 
-    if (e->download == NULL && begin_download(e, db, error) != 0)
+    if (e->download == NULL && begin_download(e, source, error) != 0)
         return -1;
     download_advance(e->download);
     if (!download_over(e->download))
@@ -309,7 +264,7 @@ static int load(struct errand *e, const struct database *db, struct error *error
         result = -1;
     } else if ((fault = download_error(e->download)) != NULL) {
         *error = *fault;
-        (void)error_prefix(error, "database %s", db->name);
+        (void)error_prefix(error, "database %s", source->db);
         if (download_failed(e->download))
             result = -1;
         else
@@ -348,7 +303,7 @@ static int ask_deletes(struct errand *e, struct error *error)
 
     if (!is_complete(e))
         return STEP_OVER;
-    found = gone_next(e->gone, store_of(e), e->tablet.name, e->medic.name, &body, error);
+    found = gone_next(e->gone, store_of(e), e->tablet.name, e->medic.db, &body, error);
     if (found != 1)
         return found < 0 ? -1 : STEP_OVER;
     question.body = body->data;
@@ -496,35 +451,11 @@ const struct error *errand_error(const struct errand *e)
     return e->faulty ? &e->error : NULL;
 }
 
-/* A listing that was asked for by another selector is another listing. */
-static int set_selector(struct errand *e, struct error *error)
-{
-    const char *selector = e->shared->options->selector;
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    char text[17];
-
-    (void)snprintf(e->medic.label, sizeof e->medic.label, "all");
-    (void)snprintf(e->meta.label, sizeof e->meta.label, "all");
-    if (selector == NULL)
-        return 0;
-    if (EVP_Digest(selector, strlen(selector), digest, NULL, EVP_sha256(), NULL) != 1)
-        return error_set(error, ERROR_FAILED, "selector: no digest from OpenSSL");
-    hex_encode(digest, 8, text);
-    (void)snprintf(e->medic.label, sizeof e->medic.label, "selector-%s", text);
-    e->medic.selector = selector;
-    return buffer_printf(&e->selector, error, "{\"selector\":%s}", selector);
-}
-
-static void set_path(struct database *db, const char *name)
-{
-    db->path[0] = '/';
-    encode(db->path + 1, sizeof db->path - 1, name);
-}
-
 struct errand *errand_new(struct errand_shared *shared, const struct station *tablet,
                           X509 *recipient, const struct cht_user *credentials, struct error *error)
 {
     struct errand *e = calloc(1, sizeof *e);
+    char meta[DOC_DB_BYTES];
 
     if (e == NULL) {
         (void)error_set(error, ERROR_FAILED, "tablet %s: no memory", tablet->name);
@@ -535,12 +466,12 @@ struct errand *errand_new(struct errand_shared *shared, const struct station *ta
     e->recipient = recipient;
     e->credentials = credentials;
     e->counts.tablets = 1;
-    (void)snprintf(e->medic.name, sizeof e->medic.name, "medic");
-    (void)snprintf(e->meta.name, sizeof e->meta.name, "medic-user-%s-meta", tablet->user);
-    set_path(&e->medic, shared->options->db);
-    set_path(&e->meta, e->meta.name);
+    (void)snprintf(meta, sizeof meta, "medic-user-%s-meta", tablet->user);
     e->gone = gone_new(error);
-    if (e->gone != NULL && set_selector(e, error) == 0)
+    if (e->gone != NULL &&
+        source_open(&e->medic, tablet->name, "medic", shared->options->db,
+                    shared->options->selector, error) == 0 &&
+        source_open(&e->meta, tablet->name, meta, meta, NULL, error) == 0)
         return e;
     errand_free(e);
     return NULL;
@@ -552,6 +483,7 @@ void errand_free(struct errand *e)
         return;
     end_download(e);
     gone_free(e->gone);
-    buffer_free(&e->selector);
+    source_close(&e->medic);
+    source_close(&e->meta);
     free(e);
 }

@@ -93,6 +93,17 @@ const struct buffer *portion_body(struct portion *portion, struct error *error)
     return NULL;
 }
 
+size_t portion_keep_missing(struct portion *portion)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < portion->count; i++)
+        if (!portion->asked[i].came)
+            portion->asked[count++] = portion->asked[i];
+    portion->count = count;
+    return count;
+}
+
 struct portion *portion_cut(struct portion *portion, size_t count, struct error *error)
 {
     struct portion *rest = portion_new(error);
@@ -179,7 +190,7 @@ static bool is_empty(const char *body, size_t size)
     return result;
 }
 
-int portion_read(struct portion *portion, const char *body, size_t size,
+int portion_read(struct portion *portion, const char *body, size_t size, bool cut,
                  struct portion_answer *answer, struct error *error)
 {
     static const struct pick_place places[] = {{"results[].docs[].ok", SIZE_MAX / 2}};
@@ -196,13 +207,13 @@ int portion_read(struct portion *portion, const char *body, size_t size,
         portion->asked[i].came = false;
     if (answer->docs == NULL)
         (void)error_set(error, ERROR_FAILED, "_bulk_get: no memory");
-    else if (pick_feed(pick, body, size, &why) != 0 || pick_end(pick, &why) != 0)
+    else if (pick_feed(pick, body, size, &why) != 0 || (!cut && pick_end(pick, &why) != 0))
         (void)error_set(error,
                         pick_fault(pick) == PICK_RECEIVER && why.kind == ERROR_FAILED
                             ? ERROR_FAILED
                             : ERROR_TEMPORARY,
                         "the answer to _bulk_get cannot be used: %s", why.text);
-    else if (!pick_seen(pick, 0) && !is_empty(body, size))
+    else if (!cut && !pick_seen(pick, 0) && !is_empty(body, size))
         (void)error_set(error, ERROR_TEMPORARY,
                         "the answer to _bulk_get cannot be used: it has no results");
     else

@@ -6,6 +6,7 @@
 #ifndef BODA_HOST_DOCK_PORTION_H
 #define BODA_HOST_DOCK_PORTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buffer.h"
@@ -24,6 +25,9 @@ size_t portion_count(const struct portion *portion);
 /* The JSON of the question; owned by PORTION, good until it is cut. */
 const struct buffer *portion_body(struct portion *portion, struct error *error);
 
+/* Only what the answer that was read last had not is asked for: how much that is. */
+size_t portion_keep_missing(struct portion *portion);
+
 /* Keep the first COUNT revisions; the rest is a new question. */
 struct portion *portion_cut(struct portion *portion, size_t count, struct error *error);
 
@@ -38,10 +42,10 @@ struct portion_answer {
     size_t too_large; /* documents of more than 32 MB, which are left out */
 };
 
-/* Read an answer of SIZE bytes.  What was not asked for, comes a second time, or has no `_revisions`, is left
+/* Read an answer of SIZE bytes; or, with CUT, as much of one as we let come.  What was not asked for, comes a second time, or has no `_revisions`, is left
  * out.  -1 with ERROR_TEMPORARY when it is not an answer of _bulk_get as a whole: ANSWER is then empty.  The
  * caller cleanses it with portion_forget, ahead of portion_free. */
-int portion_read(struct portion *portion, const char *body, size_t size,
+int portion_read(struct portion *portion, const char *body, size_t size, bool cut,
                  struct portion_answer *answer, struct error *error);
 void portion_forget(struct portion_answer *answer);
 

@@ -207,6 +207,21 @@ static void large_documents_come_in_parts(void **state)
     free(text);
 }
 
+/* Proves: one photo among small documents costs one answer that is too large, and what came ahead of it is used. */
+static void a_photo_costs_little(void **state)
+{
+    struct fetching *f = *state;
+
+    fetching_show(f, "medic", "chw1", "a", 50, REV_1, 100);
+    fetching_show(f, "medic", "chw1", "b", 1, REV_1, 10u << 20);
+    fetching_show(f, "medic", "chw1", "c", 50, REV_1, 100);
+    fetching_run(f, FETCHING_OK);
+    assert_int_equal(f->counts.docs, 101);
+    assert_int_equal(fetching_opened(f, TABLET(f), "docs", "medic", NULL), 101);
+    assert_int_equal(asked(f, "_bulk_get"), 4);
+    assert_int_equal(asked(f, "_bulk_get b0"), 1);
+}
+
 /* Proves: a request that makes the server ill is cut smaller; a lone document that does is left out, with status 75. */
 static void ill_answers_are_asked_less(void **state)
 {
