@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "gadget/claim.h"
+#include "gadget/lun.h"
 #include "gadget/module.h"
 #include "gadget/serial.h"
 #include "gadget/udc.h"
@@ -37,6 +38,7 @@ struct configfs {
     char wanted[TREE_NAME_BYTES]; /* the UDC asked for; "": any */
     char udc[TREE_NAME_BYTES];
     int claim;
+    bool drive;
 };
 
 /* ---- the kernel's side ---- */
@@ -180,10 +182,12 @@ static int set_identity(const struct configfs *configfs, usbg_gadget *gadget)
     return result;
 }
 
-static int set_configuration(usbg_gadget *gadget, usbg_function *function)
+static int set_configuration(usbg_gadget *gadget, usbg_function *function, usbg_config **out)
 {
     usbg_config *configuration;
     int result = usbg_create_config(gadget, 1, "c", NULL, NULL, &configuration);
+
+    *out = configuration;
 
     if (result == USBG_SUCCESS)
         result = usbg_set_config_string(configuration, LANG_US_ENG, "Boda");
@@ -198,9 +202,20 @@ static int set_configuration(usbg_gadget *gadget, usbg_function *function)
     return result;
 }
 
-static int make_gadget(const struct configfs *configfs, struct error *error)
+/* The cable goes on without it. */
+static void add_drive(struct configfs *configfs, usbg_gadget *gadget, usbg_config *configuration)
+{
+    struct error error;
+
+    configfs->drive = lun_add(gadget, configuration, configfs->name, &error) == 0;
+    if (!configfs->drive)
+        log_warning("%s", error.text);
+}
+
+static int make_gadget(struct configfs *configfs, bool drive, struct error *error)
 {
     char path[PATH_BYTES];
+    usbg_config *configuration;
     usbg_function *function;
     struct view view;
     int result;
@@ -224,9 +239,11 @@ static int make_gadget(const struct configfs *configfs, struct error *error)
             error);
         goto out;
     }
-    result = set_configuration(view.gadget, function);
+    result = set_configuration(view.gadget, function, &configuration);
     if (result != USBG_SUCCESS)
         view_error(result, configfs->name, "its configuration cannot be made", error);
+    else if (drive)
+        add_drive(configfs, view.gadget, configuration);
 out:
     view_close(&view);
     return result == USBG_SUCCESS ? 0 : -1;
@@ -275,7 +292,8 @@ static int set_up(struct configfs *configfs, const struct configfs_options *opti
         return -1;
     if (left)
         log_info("gadget %s: " LEFT, configfs->gadget);
-    if (make_gadget(configfs, error) == 0 && mount_functionfs(configfs, options, error) == 0)
+    if (make_gadget(configfs, options->drive, error) == 0 &&
+        mount_functionfs(configfs, options, error) == 0)
         return 0;
     (void)take_down(configfs->name, NULL);
     return -1;
@@ -312,6 +330,16 @@ struct configfs *configfs_open(const struct configfs_options *options, struct er
 const char *configfs_folder(const struct configfs *configfs)
 {
     return configfs->folder;
+}
+
+const char *configfs_gadget(const struct configfs *configfs)
+{
+    return configfs->gadget;
+}
+
+bool configfs_has_drive(const struct configfs *configfs)
+{
+    return configfs->drive;
 }
 
 const char *configfs_udc(const struct configfs *configfs)

@@ -6,6 +6,7 @@
 #ifndef BODA_GADGET_CONFIGFS_H
 #define BODA_GADGET_CONFIGFS_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -17,6 +18,8 @@ struct configfs_options {
     const char *udc;  /* as in /sys/class/udc; NULL: the first that is free */
     uid_t user;       /* whose the functionfs files are */
     gid_t group;
+    bool
+        drive; /* with mass storage (gadget/lun.h) beside it, if the kernel has that: else a log line says so */
 };
 
 /* Load libcomposite and mount configfs where that is still to be done, take down what a killed courier
@@ -26,6 +29,10 @@ struct configfs *configfs_open(const struct configfs_options *options, struct er
 
 /* Where functionfs is mounted; owned by CONFIGFS. */
 const char *configfs_folder(const struct configfs *configfs);
+
+/* The gadget's name, boda-NAME, and whether it has its drive. */
+const char *configfs_gadget(const struct configfs *configfs);
+bool configfs_has_drive(const struct configfs *configfs);
 
 /* Bind to the UDC, once functionfs has its descriptors; also again, after the UDC has gone and come
  * back (0 when it is bound already and its UDC is there).  ERROR_TEMPORARY: no UDC is there, or

@@ -41,6 +41,9 @@ struct functionfs {
     int64_t suspended_ms; /* since when; 0: it is not */
     struct bulk *bulk;    /* the present link, NULL: none */
     bool stuck;           /* the controller has kept a transfer: nothing goes on */
+    enum functionfs_host host;
+    void (*changed)(enum functionfs_host host, void *context); /* NULL: nobody watches */
+    void *changed_context;
 };
 
 static int gone(struct error *error)
@@ -196,6 +199,17 @@ static void take_nonce(struct functionfs *self)
     }
 }
 
+static void tell_watcher(struct functionfs *self)
+{
+    enum functionfs_host host = !self->ep0.enabled    ? FUNCTIONFS_HOST_GONE
+                                : self->ep0.suspended ? FUNCTIONFS_HOST_SUSPENDED
+                                                      : FUNCTIONFS_HOST_THERE;
+
+    if (host != self->host && self->changed != NULL)
+        self->changed(host, self->changed_context);
+    self->host = host;
+}
+
 static void answer(struct functionfs *self, const struct usb_functionfs_event *event)
 {
     char nothing;
@@ -220,6 +234,7 @@ static void answer(struct functionfs *self, const struct usb_functionfs_event *e
         self->suspended_ms = 0;
     else if (self->suspended_ms == 0)
         self->suspended_ms = clock_ms();
+    tell_watcher(self);
 }
 
 static int read_events(struct functionfs *self, struct error *error)
@@ -414,4 +429,11 @@ struct link *functionfs_accept(struct functionfs *self, int timeout_ms, const si
 bool functionfs_bound(const struct functionfs *self)
 {
     return self->ep0.bound;
+}
+
+void functionfs_watch(struct functionfs *self,
+                      void (*changed)(enum functionfs_host host, void *context), void *context)
+{
+    self->changed = changed;
+    self->changed_context = context;
 }

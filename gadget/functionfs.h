@@ -30,4 +30,12 @@ struct link *functionfs_accept(struct functionfs *self, int timeout_ms, const si
 /* Whether a UDC has the gadget, as the events seen so far tell.  False after the UDC has gone. */
 bool functionfs_bound(const struct functionfs *self);
 
+/* A host, as far as the controller tells. */
+enum functionfs_host { FUNCTIONFS_HOST_GONE, FUNCTIONFS_HOST_THERE, FUNCTIONFS_HOST_SUSPENDED };
+
+/* From now on CHANGED is called, by whoever calls functionfs_accept or uses its link, whenever this changes; at
+ * first no host is there. */
+void functionfs_watch(struct functionfs *self,
+                      void (*changed)(enum functionfs_host host, void *context), void *context);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,7 +20,9 @@
 #include "base/log.h"
 #include "gadget/claim.h"
 #include "gadget/configfs.h"
+#include "gadget/lun.h"
 #include "gadget/privilege.h"
+#include "gadget/view.h"
 #include "base/tree.h"
 #include "store/station.h"
 
@@ -28,7 +31,7 @@
 
 /* What the two say to each other, one message a packet.  A worker may have been taken over by a stranger:
  * nothing but this is read of it. */
-enum kind { SET_UP = 1, BIND = 2 };
+enum kind { SET_UP = 1, BIND, INSERT, EJECT };
 
 struct question {
     uint32_t number; /* the answer has it too, so that one that came late is known for what it is */
@@ -43,12 +46,16 @@ struct answer {
     char text[ERROR_TEXT_BYTES];
     char folder[CLAIM_PATH_BYTES];
     char udc[TREE_NAME_BYTES];
+    uint32_t drive; /* 1: there is one */
 };
 
 /* The worker's side. */
 struct keeper {
     int fd;
+    pthread_mutex_t asking; /* one thread at a time */
     uint32_t number;
+    bool drive;
+    char gadget[VIEW_GADGET_BYTES];
     char udc[TREE_NAME_BYTES];
 };
 
@@ -65,8 +72,8 @@ struct parent {
 
 /* ---- the worker ---- */
 
-static int ask(struct keeper *keeper, struct question *question, struct answer *answer,
-               struct error *error)
+static int ask_alone(struct keeper *keeper, struct question *question, struct answer *answer,
+                     struct error *error)
 {
     int64_t until = clock_ms() + ANSWER_MS, left;
     struct pollfd poll_fd = {.fd = keeper->fd, .events = POLLIN};
@@ -95,6 +102,17 @@ static int ask(struct keeper *keeper, struct question *question, struct answer *
                      ANSWER_MS / 1000);
 }
 
+static int ask(struct keeper *keeper, struct question *question, struct answer *answer,
+               struct error *error)
+{
+    int result;
+
+    (void)pthread_mutex_lock(&keeper->asking);
+    result = ask_alone(keeper, question, answer, error);
+    (void)pthread_mutex_unlock(&keeper->asking);
+    return result;
+}
+
 int keeper_set_up(struct keeper *keeper, const char *name, char *folder, size_t size,
                   struct error *error)
 {
@@ -108,7 +126,35 @@ int keeper_set_up(struct keeper *keeper, const char *name, char *folder, size_t 
         return -1;
     if (snprintf(folder, size, "%s", answer.folder) >= (int)size)
         return error_set(error, ERROR_FAILED, "gadget: the path of its folder is too long");
+    keeper->drive = answer.drive == 1;
+    snprintf(keeper->gadget, sizeof keeper->gadget, VIEW_PREFIX "%s", name);
     return 0;
+}
+
+bool keeper_has_drive(const struct keeper *keeper)
+{
+    return keeper->drive;
+}
+
+const char *keeper_gadget(const struct keeper *keeper)
+{
+    return keeper->gadget;
+}
+
+int keeper_insert(struct keeper *keeper, struct error *error)
+{
+    struct question question = {.kind = INSERT};
+    struct answer answer;
+
+    return ask(keeper, &question, &answer, error);
+}
+
+int keeper_eject(struct keeper *keeper, struct error *error)
+{
+    struct question question = {.kind = EJECT};
+    struct answer answer;
+
+    return ask(keeper, &question, &answer, error);
 }
 
 int keeper_bind(struct keeper *keeper, struct error *error)
@@ -131,7 +177,7 @@ const char *keeper_udc(const struct keeper *keeper)
 /* Never returns. */
 static void be_worker(const struct parent *parent, int fd, pid_t keeper_pid)
 {
-    struct keeper keeper = {.fd = fd};
+    struct keeper keeper = {.fd = fd, .asking = PTHREAD_MUTEX_INITIALIZER};
     struct error error;
 
     if (parent->options->user != NULL && privilege_drop(&parent->user, &error) != 0) {
@@ -155,7 +201,8 @@ static int set_up(struct parent *parent, const struct question *question, struct
     const struct configfs_options options = {.name = question->name,
                                              .udc = parent->options->udc,
                                              .user = parent->user.user,
-                                             .group = parent->user.group};
+                                             .group = parent->user.group,
+                                             .drive = parent->options->image != NULL};
 
     if (memchr(question->name, '\0', sizeof question->name) == NULL ||
         !station_name_ok(question->name))
@@ -166,6 +213,7 @@ static int set_up(struct parent *parent, const struct question *question, struct
     if (parent->configfs == NULL)
         return -1;
     snprintf(answer->folder, sizeof answer->folder, "%s", configfs_folder(parent->configfs));
+    answer->drive = configfs_has_drive(parent->configfs);
     return 0;
 }
 
@@ -177,6 +225,31 @@ static int bind_gadget(struct parent *parent, struct answer *answer, struct erro
         return -1;
     snprintf(answer->udc, sizeof answer->udc, "%s", configfs_udc(parent->configfs));
     return 0;
+}
+
+static int change_drive(const struct parent *parent, uint32_t kind, struct error *error)
+{
+    const struct configfs *configfs = parent->configfs;
+
+    if (configfs == NULL || !configfs_has_drive(configfs))
+        return error_set(error, ERROR_FAILED, "gadget: has no drive");
+    if (kind == EJECT)
+        return lun_eject(configfs_gadget(configfs), error);
+    return lun_insert(configfs_gadget(configfs), parent->options->image, parent->user.user,
+                      parent->user.group, error);
+}
+
+static int do_what_was_asked(struct parent *parent, const struct question *question,
+                             struct answer *answer, struct error *error)
+{
+    switch (question->kind) {
+    case SET_UP:
+        return set_up(parent, question, answer, error);
+    case BIND:
+        return bind_gadget(parent, answer, error);
+    default:
+        return change_drive(parent, question->kind, error);
+    }
 }
 
 /* One question.  -1: the worker said what no worker of ours says, or has closed its end. */
@@ -191,14 +264,13 @@ static int serve(struct parent *parent)
         return 0;
     if (got <= 0)
         return -1;
-    if (got != (ssize_t)sizeof question || (question.kind != SET_UP && question.kind != BIND)) {
+    if (got != (ssize_t)sizeof question || question.kind < SET_UP || question.kind > EJECT) {
         log_error("worker: asked its keeper for what it must not have; killed");
         (void)kill(parent->worker, SIGKILL);
         return -1;
     }
     answer.number = question.number;
-    answer.result = question.kind == SET_UP ? set_up(parent, &question, &answer, &error)
-                                            : bind_gadget(parent, &answer, &error);
+    answer.result = do_what_was_asked(parent, &question, &answer, &error);
     if (answer.result != 0) {
         answer.kind = (uint32_t)error.kind;
         memcpy(answer.text, error.text, sizeof answer.text);

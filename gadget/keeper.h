@@ -8,6 +8,9 @@
 #ifndef BODA_GADGET_KEEPER_H
 #define BODA_GADGET_KEEPER_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/error.h"
 
 struct keeper;
@@ -15,6 +18,8 @@ struct keeper;
 struct keeper_options {
     const char *udc;  /* as configfs_options */
     const char *user; /* whom the worker becomes; NULL: stays who it is */
+    const char
+        *image; /* the one file that is ever put into the drive; NULL: the gadget has no drive */
     /* The worker's job, in the child.  Its result becomes the program's exit status (the function logs
      * its own errors).  SIGTERM, SIGINT and SIGHUP of the keeper come to it as SIGTERM, once; 15 s
      * later it is killed. */
@@ -27,7 +32,7 @@ struct keeper_options {
  * when USER does not exist, or ERROR_FAILED (not root).  In the child it does not return. */
 int keeper_run(const struct keeper_options *options, struct error *error);
 
-/* ---- the worker's questions; each waits at most 20 s for the keeper ---- */
+/* ---- the worker's questions, from any of its threads; each waits at most 20 s for the keeper ---- */
 
 /* configfs_open for the courier NAME, FOLDER gets where functionfs is mounted. */
 int keeper_set_up(struct keeper *keeper, const char *name, char *folder, size_t size,
@@ -35,6 +40,14 @@ int keeper_set_up(struct keeper *keeper, const char *name, char *folder, size_t 
 
 /* configfs_bind. */
 int keeper_bind(struct keeper *keeper, struct error *error);
+
+/* Whether the gadget that was set up has a drive, and the gadget's name. */
+bool keeper_has_drive(const struct keeper *keeper);
+const char *keeper_gadget(const struct keeper *keeper);
+
+/* lun_insert of keeper_options.image, lun_eject. */
+int keeper_insert(struct keeper *keeper, struct error *error);
+int keeper_eject(struct keeper *keeper, struct error *error);
 
 /* The UDC of the last keeper_bind, "" if it failed. */
 const char *keeper_udc(const struct keeper *keeper);

@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gadget/functionfs.h"
 
 #define AGAIN_MS 1000
 
@@ -87,6 +86,12 @@ struct link *port_accept(void *context, int timeout_ms, const sigset_t *wake, st
     if (see_to_binding(port, error) != 0)
         return NULL;
     return functionfs_accept(port->functionfs, timeout_ms, wake, error);
+}
+
+void port_watch(struct port *port, void (*changed)(enum functionfs_host host, void *context),
+                void *context)
+{
+    functionfs_watch(port->functionfs, changed, context);
 }
 
 void port_close(struct port *port)

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 
+#include "gadget/functionfs.h"
 #include "gadget/keeper.h"
 #include "link/link.h"
 
@@ -19,6 +20,10 @@ struct port *port_open(struct keeper *keeper, const char *name, struct error *er
 /* As courier_options.accept; CONTEXT is the port.  Binds it, at most once a second, while no UDC has it,
  * and logs how that goes. */
 struct link *port_accept(void *context, int timeout_ms, const sigset_t *wake, struct error *error);
+
+/* functionfs_watch of its interface. */
+void port_watch(struct port *port, void (*changed)(enum functionfs_host host, void *context),
+                void *context);
 
 /* NULL is harmless. */
 void port_close(struct port *port);
