@@ -74,6 +74,9 @@ static void serve(const struct courier_options *options, struct link *link)
     int result;
 
     lamp_show(options->lamp, LAMP_BUSY);
+    /* A list may have come as a file. */
+    if (trust_refresh(options->trust, options->store, &error) != 0)
+        log_warning("%s", error.text);
     result = visit_run(link, &visit, &counts, &error);
     if (state.host[0] != '\0' && (!state.told || state.told_batches != moved(&counts)))
         tell_counts(&state, &counts,

@@ -3,6 +3,7 @@
  * boda-courier: the daemon on the board that carries batches between tablets and docks.
  */
 #include <errno.h>
+#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -14,9 +15,11 @@
 #include "gadget/check/check.h"
 #include "gadget/courier.h"
 #include "gadget/door.h"
+#include "gadget/drive.h"
 #include "gadget/keeper.h"
 #include "gadget/options.h"
 #include "gadget/port.h"
+#include "store/files.h"
 
 #define PROGRAM "boda-courier"
 
@@ -57,17 +60,43 @@ static struct identity *open_identity(const struct options *options, struct erro
     return identity;
 }
 
+/* NULL: there is none; the cable goes on without it. */
+static struct drive *start_drive(const struct courier_options *courier,
+                                 const struct options *options, struct keeper *keeper,
+                                 struct port *port)
+{
+    const struct drive_options drive_options = {.keeper = keeper,
+                                                .store = courier->store,
+                                                .folder = options->store,
+                                                .name = identity_name(courier->identity),
+                                                .bytes = options->drive_bytes};
+    struct drive *drive;
+    struct error error;
+
+    if (!keeper_has_drive(keeper))
+        return NULL;
+    drive = drive_start(&drive_options, &error);
+    if (drive == NULL)
+        log_warning("%s", error.text);
+    else
+        port_watch(port, drive_host, drive);
+    return drive;
+}
+
 /* Serve at the socket, or (KEEPER) by USB. */
 static int serve(struct courier_options *courier, const struct options *options,
                  struct keeper *keeper, struct error *error)
 {
     const char *name = identity_name(courier->identity);
     struct door *door = NULL;
+    struct drive *drive = NULL;
     struct port *port = NULL;
     int result = -1;
 
     if (keeper != NULL) {
         port = port_open(keeper, name, error);
+        if (port != NULL)
+            drive = start_drive(courier, options, keeper, port);
         courier->accept = port_accept;
         courier->accept_context = port;
     } else {
@@ -77,6 +106,7 @@ static int serve(struct courier_options *courier, const struct options *options,
     }
     if (courier->accept_context != NULL)
         result = courier_run(courier, error);
+    drive_stop(drive);
     port_close(port);
     door_close(door);
     return result;
@@ -132,12 +162,48 @@ static int work(struct keeper *keeper, void *context)
 
 static int run_usb(struct options *options)
 {
-    const struct keeper_options keeper = {
+    struct keeper_options keeper = {
         .udc = options->udc, .user = options->user, .work = work, .context = options};
+    char image[PATH_MAX];
     struct error error;
-    int status = keeper_run(&keeper, &error);
+    int status;
 
+    if (options->drive_bytes != 0) {
+        if ((size_t)snprintf(image, sizeof image, "%s/" DRIVE_IMAGE, options->store) >=
+            sizeof image) {
+            error_set(&error, ERROR_USAGE, "%s: the path is too long", options->store);
+            return fail(&error);
+        }
+        keeper.image = image;
+    }
+    status = keeper_run(&keeper, &error);
     return status >= 0 ? status : fail(&error);
+}
+
+/* The identity is needed for a store that is new. */
+static int run_files(const struct options *options)
+{
+    struct files_command files = {.name = options->files,
+                                  .words = options->words,
+                                  .words_count = options->words_count,
+                                  .all = options->all,
+                                  .directory = options->store,
+                                  .quota_bytes = options->quota_bytes};
+    struct identity *identity = NULL;
+    struct error error;
+    int result;
+
+    if (options->identity != NULL) {
+        identity = open_identity(options, &error);
+        if (identity == NULL)
+            return fail(&error);
+        files.identity = identity;
+    }
+    result = files_run(&files, &error);
+    identity_free(identity);
+    if (result == 0 && fflush(stdout) == 0)
+        return EXIT_SUCCESS;
+    return result == 0 ? EXIT_FAILURE : fail(&error);
 }
 
 static int run_check(const struct options *options)
@@ -169,6 +235,8 @@ int main(int argc, char **argv)
         return fail(&error);
     if (options.check)
         return run_check(&options);
+    if (options.files != NULL)
+        return run_files(&options);
     if (options.usb)
         return run_usb(&options);
     return run(&options, NULL, &error) == 0 ? EXIT_SUCCESS : fail(&error);

@@ -8,10 +8,14 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "store/files.h"
 
 #define PROGRAM "boda-courier"
 #define VERSION "0.1"
 #define EXIT_USAGE 2
+#define DRIVE_MB 256
+#define DRIVE_LEAST_MB 16
+#define DRIVE_MOST_MB 4095 /* a file of a FAT, and what the smaller boards' file systems hold */
 
 static void print_help(void)
 {
@@ -19,19 +23,24 @@ static void print_help(void)
         "usage: " PROGRAM " --identity FILE --store DIR --usb [options]\n"
         "       " PROGRAM " --identity FILE --store DIR --listen unix:PATH [options]\n"
         "       " PROGRAM " check [--identity FILE] [--store DIR] [--udc NAME]\n"
+        "       " PROGRAM " --store DIR export FOLDER [--all]\n"
+        "       " PROGRAM " --store DIR [--identity FILE] import FOLDER|FILE...\n"
         "\n"
         "Carries sealed batches between tablets and docks; it cannot read them.  check: what this board\n"
-        "lacks to be a courier, in words.\n"
+        "lacks to be a courier, in words.  export, import: batches as files on any medium, also beside a\n"
+        "running courier.\n"
         "\n"
         "  --identity FILE         this courier's identity (PKCS#12, mode 0600)\n"
         "  --store DIR             where it keeps what it carries\n"
         "  --usb                   be a USB device, into which hosts are plugged; needs root\n"
         "  --udc NAME              at this USB device controller, of /sys/class/udc; else the first free one\n"
         "  --user NAME             with --usb: do all but the USB set-up as this user\n"
+        "  --drive[=MB]            with --usb: be a small USB drive as well, for batch files; of 16 to 4095 MB (256)\n"
         "  --listen unix:PATH      no USB: a socket at which hosts \"plug in\"\n"
         "  --passphrase-file FILE  opens the identity; else $CREDENTIALS_DIRECTORY, else a prompt\n"
         "  --quota MB              most megabytes of batches that it carries\n"
         "  --lamp NAME             an LED of the board, from /sys/class/leds\n"
+        "  --all                   export what is applied too, where its bytes are kept\n"
         "  --log-level LEVEL       error, warning, info (the default) or debug\n"
         "  --help, --version\n"
         "\n"
@@ -42,6 +51,21 @@ static int wrong_usage(const char *words)
 {
     fprintf(stderr, PROGRAM ": %s; " PROGRAM " --help tells more\n", words);
     return EXIT_USAGE;
+}
+
+static int read_drive(const char *text, uint64_t *bytes)
+{
+    unsigned long megabytes = DRIVE_MB;
+    char *end;
+
+    if (text != NULL) {
+        megabytes = strtoul(text, &end, 10); /* too large a number stays too large */
+        if (end == text || *end != '\0' || text[0] == '-' || megabytes < DRIVE_LEAST_MB ||
+            megabytes > DRIVE_MOST_MB)
+            return wrong_usage("--drive takes a number of megabytes, 16 to 4095");
+    }
+    *bytes = (uint64_t)megabytes << 20;
+    return -1;
 }
 
 static int read_quota(const char *text, uint64_t *bytes)
@@ -71,7 +95,8 @@ enum choice {
     USB,
     UDC,
     USER,
-    DRIVE
+    DRIVE,
+    ALL
 };
 
 static const struct option long_options[] = {
@@ -87,7 +112,8 @@ static const struct option long_options[] = {
     {"usb", no_argument, NULL, USB},
     {"udc", required_argument, NULL, UDC},
     {"user", required_argument, NULL, USER},
-    {"drive", no_argument, NULL, DRIVE},
+    {"drive", optional_argument, NULL, DRIVE},
+    {"all", no_argument, NULL, ALL},
     {NULL, 0, NULL, 0},
 };
 
@@ -133,8 +159,11 @@ static int read_option(int option, struct options *options)
     case USER:
         options->user = optarg;
         return -1;
+    case ALL:
+        options->all = true;
+        return -1;
     case DRIVE:
-        return wrong_usage("--drive is not in this version");
+        return read_drive(optarg, &options->drive_bytes);
     default:
         return EXIT_USAGE; /* getopt_long has said why */
     }
@@ -145,12 +174,21 @@ static int check_together(const struct options *options)
 {
     if (options->check)
         return -1;
+    if (options->all && (options->files == NULL || strcmp(options->files, "export") != 0))
+        return wrong_usage("--all goes with export");
+    if (options->files != NULL && options->store == NULL)
+        return wrong_usage("--store is needed");
+    if (options->files != NULL)
+        return options->usb || options->listen != NULL
+                   ? wrong_usage("export and import go without --usb and --listen")
+                   : -1;
     if (options->identity == NULL || options->store == NULL)
         return wrong_usage("--identity and --store are needed");
     if (options->usb == (options->listen != NULL))
         return wrong_usage("either --usb or --listen is needed");
-    if (!options->usb && (options->udc != NULL || options->user != NULL))
-        return wrong_usage("--udc and --user go with --usb");
+    if (!options->usb &&
+        (options->udc != NULL || options->user != NULL || options->drive_bytes != 0))
+        return wrong_usage("--udc, --user and --drive go with --usb");
     return -1;
 }
 
@@ -164,11 +202,13 @@ int options_read(int argc, char **argv, struct options *options)
             return status;
     }
     if (optind < argc) {
-        if (strcmp(argv[optind], "export") == 0 || strcmp(argv[optind], "import") == 0)
-            return wrong_usage("export and import are not in this version");
-        if (strcmp(argv[optind], "check") != 0 || optind + 1 < argc)
+        if (files_is_command(argv[optind]))
+            options->files = argv[optind];
+        else if (strcmp(argv[optind], "check") != 0 || optind + 1 < argc)
             return wrong_usage("there are words that belong to no option");
-        options->check = true;
+        options->check = options->files == NULL;
+        options->words = argv + optind + 1;
+        options->words_count = argc - optind - 1;
     }
     return check_together(options);
 }

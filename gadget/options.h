@@ -11,8 +11,11 @@
 /* The words are argv's. */
 struct options {
     const char *identity, *store, *listen, *passphrase_file, *lamp, *udc, *user;
-    uint64_t quota_bytes;
-    bool usb, check;
+    uint64_t quota_bytes, drive_bytes; /* 0: none */
+    bool usb, check, all;
+    const char *files;  /* "export", "import"; NULL: neither */
+    char *const *words; /* behind it */
+    int words_count;
 };
 
 /* Read argv into OPTIONS (empty before), and set the log's level.  -1: run; else the exit status, as help

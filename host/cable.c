@@ -116,6 +116,9 @@ static int visit(struct cable *cable, struct link *link, struct error *error)
     struct exchange_counts counts;
     int result;
 
+    /* A list may have come as a file. */
+    if (trust_refresh(cable->trust, cable->store, error) != 0)
+        log_warning("%s", error->text);
     cable->idle_told = false;
     memset(&cable->counts, 0, sizeof cable->counts);
     result = visit_run(link, &visit_options, &counts, error);
@@ -208,7 +211,7 @@ static int visit_again_and_again(struct cable *cable, struct error *error)
     bool fatal;
 
     while (!stopped(cable)) {
-        int result = attempt(cable, &fatal, error);
+        int result = attempt(cable, &fatal, error), waited = 0;
 
         if (fatal)
             return -1;
@@ -216,7 +219,10 @@ static int visit_again_and_again(struct cable *cable, struct error *error)
             return end_of_device(cable, error);
         if (cable->options->once && result != 0)
             return result > 0 ? 0 : -1;
-        if (result < 0)
+        if (result >= 0 && cable->options->waiting != NULL)
+            waited =
+                cable->options->waiting(cable->store, cable->trust, cable->options->context, error);
+        if (result < 0 || waited < 0)
             tell_fault(cable, error);
         if (result > 0 || (result < 0 && cable->courier[0] != '\0'))
             pause_ms = FIRST_PAUSE_MS;

@@ -19,6 +19,9 @@ struct cable_options {
 
     /* Called with the cable's own store when a round is over, as visit_hooks.idle. May be NULL. */
     int (*idle)(struct store *store, struct trust *trust, void *context, struct error *error);
+    /* The same while nobody is plugged in, every 2 s at the least: what came by another way. May be NULL; a fault of
+     * it is logged as one of a visit. */
+    int (*waiting)(struct store *store, struct trust *trust, void *context, struct error *error);
     void *context;
 
     bool once;               /* return after one visit in which a last round moved nothing */

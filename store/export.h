@@ -8,6 +8,8 @@
 
 #include "store/batches.h"
 
+#define EXPORT_LIST_NAME "revoked.crl"
+
 /* The next batch behind position AFTER that this station would hand over by a cable: a tablet its own, a dock the
  * server's, a courier all.  ALL: whatever the store has the bytes of, applied or not.  1 (OUT filled), 0 no more, -1. */
 int export_next(struct store *store, bool all, int64_t after, struct batch *out,

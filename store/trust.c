@@ -7,6 +7,7 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "store/crypto.h"
 #include "store/identity.h"
@@ -201,19 +202,74 @@ X509_STORE *trust_x509_store(struct trust *trust, struct error *error)
     return trust->certificates;
 }
 
-struct trust *trust_open(const struct identity *identity, struct store *store, struct error *error)
+/* The CA as the store keeps it: a certificate without a station's name. */
+#define CA_NAME ""
+
+/* A store that cannot be written to now goes without. */
+static int note_ca(struct store *store, X509 *ca, struct error *error)
 {
-    struct trust *trust = trust_new(identity_ca(identity), error);
+    struct buffer noted = {0};
+    unsigned char *der = NULL;
+    int size = i2d_X509(ca, &der), found = peers_certificate(store, CA_NAME, &noted, error);
+    bool same = found == 1 && size > 0 && noted.length == (size_t)size &&
+                memcmp(noted.data, der, noted.length) == 0;
+
+    buffer_free(&noted);
+    if (found >= 0 && size > 0 && !same && store_begin(store, NULL) == 0) {
+        if (peers_set_certificate(store, CA_NAME, der, (size_t)size, NULL) != 0)
+            store_rollback(store);
+        else
+            (void)store_commit(store, NULL);
+    }
+    OPENSSL_free(der);
+    return found < 0 ? -1 : 0;
+}
+
+int trust_refresh(struct trust *trust, struct store *store, struct error *error)
+{
     struct buffer der = {0};
     uint64_t number = 0;
+    int result = peers_crl(store, &number, &der, error);
 
-    if (trust == NULL)
-        return NULL;
-    if (peers_crl(store, &number, &der, error) != 0 ||
-        (number > 0 && trust_update(trust, der.data, der.length, NULL, error) < 0)) {
-        trust_free(trust);
-        trust = NULL;
-    }
+    if (result == 0 && number > trust->number &&
+        trust_update(trust, der.data, der.length, NULL, error) < 0)
+        result = -1;
     buffer_free(&der);
+    return result;
+}
+
+/* TRUST, made of a CA, with the list of STORE; freed on failure. */
+static struct trust *with_list(struct trust *trust, struct store *store, struct error *error)
+{
+    if (trust != NULL && trust_refresh(trust, store, error) != 0) {
+        trust_free(trust);
+        return NULL;
+    }
     return trust;
+}
+
+struct trust *trust_open(const struct identity *identity, struct store *store, struct error *error)
+{
+    if (note_ca(store, identity_ca(identity), error) != 0)
+        return NULL;
+    return with_list(trust_new(identity_ca(identity), error), store, error);
+}
+
+int trust_noted(struct store *store, struct trust **trust, struct error *error)
+{
+    struct buffer der = {0};
+    const unsigned char *at;
+    X509 *ca;
+    int found = peers_certificate(store, CA_NAME, &der, error);
+
+    *trust = NULL;
+    at = der.data;
+    ca = found == 1 ? d2i_X509(NULL, &at, (long)der.length) : NULL;
+    if (found == 1 && ca == NULL)
+        found = crypto_error(error, ERROR_CORRUPT, "trust: the CA in the store cannot be read");
+    if (found == 1)
+        *trust = with_list(trust_new(ca, error), store, error);
+    X509_free(ca);
+    buffer_free(&der);
+    return found == 1 && *trust == NULL ? -1 : found;
 }

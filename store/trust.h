@@ -41,7 +41,14 @@ struct trust *trust_without_list(const struct trust *trust, struct error *error)
  * follow later lists. */
 X509_STORE *trust_x509_store(struct trust *trust, struct error *error);
 
-/* The trust of a station: its identity's CA with the list that its store has. */
+/* The trust of a station: its identity's CA with the list that its store has.  The store notes the CA. */
 struct trust *trust_open(const struct identity *identity, struct store *store, struct error *error);
+
+/* Take the store's list into TRUST if it is newer: another program may have brought it.  0, -1. */
+int trust_refresh(struct trust *trust, struct store *store, struct error *error);
+
+/* A trust by the CA that the store has noted, for those who have the store and no passphrase: 1 with *TRUST, which
+ * the caller frees; 0 none was noted yet; -1. */
+int trust_noted(struct store *store, struct trust **trust, struct error *error);
 
 #endif

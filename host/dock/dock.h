@@ -34,6 +34,9 @@ int dock_open_store(struct dock *dock, const char *config_file, struct error *er
 
 void dock_close(struct dock *dock);
 
+/* The configuration's store is there. */
+bool dock_has_store(const struct dock *dock);
+
 /* NAME in the deployment's folder; PATH has PATH_MAX bytes. */
 int dock_path(const struct dock *dock, const char *name, char *path, struct error *error);
 

@@ -14,6 +14,7 @@
 #include "host/dock/refused.h"
 #include "host/dock/run.h"
 #include "host/usb_address.h"
+#include "store/files.h"
 
 #define VERSION "0.1"
 #define ADDRESS_BYTES 32
@@ -26,6 +27,8 @@ static const char usage_text[] =
     "                                        nothing moves\n"
     "  run --connect unix:PATH [--once]      the same over a Unix socket\n"
     "  upload                                replay what the store holds, without a courier\n"
+    "  export FOLDER [--all]                 batches as files on any medium: what is for the tablets\n"
+    "  import FOLDER|FILE...                 what is for the server; upload then replays it\n"
     "  refused list                          documents that the server would not take\n"
     "  refused retry|dismiss NUMBER...|--all try them again, or let them go\n"
     "  passwords list                        users whose password the server refused\n"
@@ -134,6 +137,71 @@ static int passwords(struct dock *dock, const struct arguments *arguments, struc
     return passwords_run(dock, arguments->words, arguments->words_count, arguments->all, error);
 }
 
+/* ---- files ---- */
+
+/* A dock that has a store needs no passphrase; one that has none begins it.  To be ended at any moment is harmless. */
+static int open_for_files(struct dock *dock, const struct arguments *arguments, struct error *error)
+{
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)signal(SIGINT, SIG_DFL);
+    if (dock_open_store(dock, arguments->config, error) == 0)
+        return 0;
+    if (dock->config == NULL || dock_has_store(dock))
+        return -1;
+    dock_close(dock);
+    return dock_open(dock, arguments->config, arguments->passphrase_file, &stop, error);
+}
+
+/* The server's key, asked for when a file comes whose name says nothing. */
+struct late_key {
+    const struct arguments *arguments;
+    struct dock dock;
+    bool tried, open;
+    struct error error;
+};
+
+static int label_late(void *context, const void *bytes, size_t size, struct label *label,
+                      struct error *error)
+{
+    struct late_key *late = context;
+    struct files_key key;
+
+    if (!late->tried) {
+        late->tried = true;
+        late->open = dock_open(&late->dock, late->arguments->config,
+                               late->arguments->passphrase_file, &stop, &late->error) == 0;
+    }
+    if (!late->open) {
+        *error = late->error;
+        return -1;
+    }
+    key = (struct files_key){late->dock.server, late->dock.trust};
+    return files_label(&key, bytes, size, label, error);
+}
+
+static int export_files(struct dock *dock, const struct arguments *arguments, struct error *error)
+{
+    if (open_for_files(dock, arguments, error) != 0)
+        return -1;
+    return files_export(dock->store, arguments->words, arguments->words_count, arguments->all,
+                        error);
+}
+
+static int import_files(struct dock *dock, const struct arguments *arguments, struct error *error)
+{
+    struct late_key late = {.arguments = arguments};
+    struct import_options options = {.open = label_late, .context = &late};
+    int result;
+
+    if (open_for_files(dock, arguments, error) != 0)
+        return -1;
+    options.store = dock->store;
+    options.trust = dock->trust;
+    result = files_import(&options, arguments->words, arguments->words_count, error);
+    dock_close(&late.dock);
+    return result;
+}
+
 static const struct command {
     const char *name;
     int (*work)(struct dock *dock, const struct arguments *arguments, struct error *error);
@@ -142,7 +210,8 @@ static const struct command {
 } commands[] = {
     {"run", run, false, "cou"},          {"upload", upload, false, ""},
     {"refused", refused, true, "a"},     {"aside", aside, true, "ay"},
-    {"passwords", passwords, true, "a"},
+    {"passwords", passwords, true, "a"}, {"export", export_files, true, "a"},
+    {"import", import_files, true, ""},
 };
 
 static int take_option(struct arguments *arguments, int option, char *value, char *given)

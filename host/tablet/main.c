@@ -20,6 +20,7 @@
 #include "host/tablet/httpd.h"
 #include "host/tablet/inbox.h"
 #include "host/usb_address.h"
+#include "store/files.h"
 
 #define VERSION "0.1"
 #define ORIGINS_MOST 16
@@ -27,6 +28,10 @@
 
 static const char usage_text[] =
     "usage: boda-tablet --identity FILE --store DIR [OPTION...]\n"
+    "       boda-tablet --store DIR export FOLDER [--all]\n"
+    "       boda-tablet --store DIR [--identity FILE] import FOLDER|FILE...\n"
+    "\n"
+    "export and import: batches as files on any medium, also beside a running boda-tablet.\n"
     "\n"
     "  --identity FILE          the tablet's identity (boda enroll tablet)\n"
     "  --store DIR              where it keeps what it has taken\n"
@@ -37,6 +42,7 @@ static const char usage_text[] =
     "  --origin URL             a web page that may call, as https://host[:port]; up to 16 times\n"
     "  --quota MB               the most that the store takes\n"
     "  --passphrase-file FILE   the passphrase of the identity\n"
+    "  --all                    export what is applied too, where its bytes are kept\n"
     "  --show-secret            print 'secret VALUE', the endpoint's password, and end\n"
     "  --log-level LEVEL        error, warning, info (default) or debug\n"
     "  --help, --version\n"
@@ -49,7 +55,10 @@ struct arguments {
     const char *origins[ORIGINS_MOST + 1];
     int origins_count;
     uint64_t quota_bytes;
-    bool show_secret;
+    bool show_secret, all;
+    const char *command; /* "export", "import"; NULL: run */
+    char *const *words;  /* behind it */
+    int words_count;
 };
 
 /* One of the two threads, and how it ended. */
@@ -68,6 +77,7 @@ struct tablet {
     struct store_options store;
     struct httpd *httpd;
     struct inbox *inbox;
+    int64_t seen; /* position of the last batch that came as a file */
     atomic_bool stop;
 };
 
@@ -149,6 +159,9 @@ static int take_option(struct arguments *arguments, int option, const char *valu
     case 'S':
         arguments->show_secret = true;
         return 0;
+    case 'A':
+        arguments->all = true;
+        return 0;
     case 'l':
         if (log_set_level(value) == 0)
             return 0;
@@ -157,6 +170,22 @@ static int take_option(struct arguments *arguments, int option, const char *valu
     default:
         return error_set(error, ERROR_USAGE, "boda-tablet: wrong usage; see boda-tablet --help");
     }
+}
+
+static int take_command(struct arguments *arguments, char *const *words, int count,
+                        struct error *error)
+{
+    arguments->command = words[0];
+    arguments->words = words + 1;
+    arguments->words_count = count - 1;
+    if (!files_is_command(words[0]))
+        return error_set(error, ERROR_USAGE, "%s: is no command; see boda-tablet --help", words[0]);
+    if (arguments->store == NULL)
+        return error_set(error, ERROR_USAGE, "boda-tablet %s: needs --store DIR", words[0]);
+    if (arguments->cable != NULL || arguments->show_secret ||
+        (arguments->all && strcmp(words[0], "export") != 0))
+        return error_set(error, ERROR_USAGE, "%s: does not go with these options", words[0]);
+    return 0;
 }
 
 /* 0; 1: all is said already; -1. */
@@ -173,6 +202,7 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments, st
         {"origin", required_argument, NULL, 'o'},
         {"quota", required_argument, NULL, 'q'},
         {"show-secret", no_argument, NULL, 'S'},
+        {"all", no_argument, NULL, 'A'},
         {"log-level", required_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
@@ -189,8 +219,9 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments, st
             return -1;
     }
     if (optind != argc)
-        return error_set(error, ERROR_USAGE, "%s: is no option; see boda-tablet --help",
-                         argv[optind]);
+        return take_command(arguments, argv + optind, argc - optind, error);
+    if (arguments->all)
+        return error_set(error, ERROR_USAGE, "--all: goes with export");
     if (arguments->identity == NULL || (arguments->store == NULL && !arguments->show_secret))
         return error_set(error, ERROR_USAGE, "boda-tablet: needs --identity FILE and --store DIR");
     return 0;
@@ -265,6 +296,24 @@ static int on_idle(struct store *store, struct trust *trust, void *context, stru
     return inbox_work(tablet->inbox, store, trust, error);
 }
 
+/* What came as files is dealt with though no courier ever comes. */
+static int on_waiting(struct store *store, struct trust *trust, void *context, struct error *error)
+{
+    struct tablet *tablet = context;
+    const struct batch_filter ours = {.to = identity_name(tablet->identity), .state = BATCH_HELD};
+    struct batch batch = {0};
+    int found, some = 0;
+
+    while ((found = batches_next(store, &ours, tablet->seen, &batch, error)) == 1) {
+        tablet->seen = batch.position;
+        some = 1;
+    }
+    if (found < 0 || some == 0)
+        return found;
+    return trust_refresh(trust, store, error) != 0 ? -1
+                                                   : inbox_work(tablet->inbox, store, trust, error);
+}
+
 static int work_cable(struct worker *worker, struct error *error)
 {
     struct tablet *tablet = worker->context;
@@ -274,6 +323,7 @@ static int work_cable(struct worker *worker, struct error *error)
         .identity = tablet->identity,
         .own_mail = identity_name(tablet->identity),
         .idle = on_idle,
+        .waiting = on_waiting,
         .context = tablet,
         .stop = &tablet->stop,
     };
@@ -362,18 +412,50 @@ out:
     return result;
 }
 
+/* ---- files ---- */
+
+/* The identity is needed for a store that is new, and for files whose names say nothing. */
+static int run_files(const struct arguments *arguments, struct error *error)
+{
+    struct files_command files = {.name = arguments->command,
+                                  .words = arguments->words,
+                                  .words_count = arguments->words_count,
+                                  .all = arguments->all,
+                                  .directory = arguments->store,
+                                  .quota_bytes = arguments->quota_bytes};
+    struct identity *identity = NULL;
+    int result;
+
+    if (arguments->identity != NULL) {
+        identity = open_identity(arguments, error);
+        if (identity == NULL)
+            return -1;
+        files.identity = identity;
+    }
+    result = files_run(&files, error);
+    identity_free(identity);
+    return result;
+}
+
+static int run_command(const struct arguments *arguments, struct error *error)
+{
+    sigset_t signals;
+
+    if (arguments->command != NULL)
+        return process_prepare(error) == 0 ? run_files(arguments, error) : -1;
+    if (set_up_process(&signals, error) != 0)
+        return -1;
+    return run(arguments, &signals, error);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {.http = "127.0.0.1:5985"};
     struct error error = {0};
-    sigset_t signals;
     int result = read_arguments(argc, argv, &arguments, &error);
 
-    if (result == 0) {
-        result = set_up_process(&signals, &error);
-        if (result == 0)
-            result = run(&arguments, &signals, &error);
-    }
+    if (result == 0)
+        result = run_command(&arguments, &error);
     free(arguments.cable);
     if (result >= 0)
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
