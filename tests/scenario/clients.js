@@ -11,7 +11,7 @@
 const assert = require('assert');
 const http = require('http');
 const path = require('path');
-const PouchDB = require('../web/node_modules/pouchdb').plugin(require('../web/node_modules/pouchdb-adapter-memory'));
+const PouchDB = require('../web/node_modules/pouchdb');
 const expressPouchDB = require('../web/node_modules/express-pouchdb');
 const docs = require('../web/docs');
 const { remote, visitTablet, visitDock, roundTrip, plainApp, assertEqual } = require('../web/journey');
@@ -68,9 +68,8 @@ async function live({ pouch, tablet, server, there, courier, dock }) {
 }
 
 // A server of the CouchDB protocol that has a replicator.
-async function replicatorServer() {
-    const Memory = PouchDB.defaults({ adapter: 'memory', prefix: 'replicator-' });
-    const app = expressPouchDB(Memory, { mode: 'minimumForPouchDB', overrideMode: { include: ['routes/replicate'] } });
+async function replicatorServer(dir) {
+    const app = expressPouchDB(PouchDB.defaults({ prefix: dir + path.sep }), { mode: 'minimumForPouchDB', overrideMode: { include: ['routes/replicate'] } });
     const server = http.createServer(app);
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
     const url = `http://127.0.0.1:${server.address().port}`, db = new PouchDB(`${url}/medic`);
@@ -78,8 +77,8 @@ async function replicatorServer() {
     return { db, url };
 }
 
-async function replicators({ tablet, server }) {
-    const { db, url } = await replicatorServer();
+async function replicators({ dir, tablet, server }) {
+    const { db, url } = await replicatorServer(dir);
     const post = async (source, target) => {
         const answer = await fetch(`${url}/_replicate`, { method: 'POST', headers: { 'content-type': 'application/json' },
             body: JSON.stringify({ source, target }) });
@@ -109,6 +108,6 @@ scenario('PouchDB and a replicator use the tablet unchanged', async ({ dir, worl
     await visitTablet(courier, tablet);
     const pouch = await oneShot({ dir, tablet, server });
     await live({ pouch, tablet, server, there, courier, dock });
-    await replicators({ tablet, server });
+    await replicators({ dir, tablet, server });
     await tablet.stop();
 });

@@ -476,15 +476,16 @@ static void a_full_store_takes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_new_tablet_gets_all),          TEST(only_what_changes_is_fetched),
-        TEST(bad_answers_are_not_used),       TEST(cut_answers_are_asked_again),
-        TEST(a_messy_answer_is_a_set),        TEST(sets_change_meanwhile),
-        TEST(large_documents_come_in_parts),  TEST(ill_answers_are_asked_less),
-        TEST(a_refused_user_holds_up_nobody), TEST(nothing_goes_to_the_revoked),
-        TEST(a_renewed_tablet_begins_anew),   TEST(what_is_stale_is_withdrawn),
-        TEST(what_is_gone_is_told),           TEST(a_listing_by_changes_goes_on),
-        TEST(another_listing_begins_anew),    TEST(the_server_may_be_away),
-        TEST(sometimes_nothing_is_asked),     TEST(a_full_store_takes_nothing),
+        TEST(a_new_tablet_gets_all),         TEST(only_what_changes_is_fetched),
+        TEST(bad_answers_are_not_used),      TEST(cut_answers_are_asked_again),
+        TEST(a_messy_answer_is_a_set),       TEST(sets_change_meanwhile),
+        TEST(large_documents_come_in_parts), TEST(a_photo_costs_little),
+        TEST(ill_answers_are_asked_less),    TEST(a_refused_user_holds_up_nobody),
+        TEST(nothing_goes_to_the_revoked),   TEST(a_renewed_tablet_begins_anew),
+        TEST(what_is_stale_is_withdrawn),    TEST(what_is_gone_is_told),
+        TEST(a_listing_by_changes_goes_on),  TEST(another_listing_begins_anew),
+        TEST(the_server_may_be_away),        TEST(sometimes_nothing_is_asked),
+        TEST(a_full_store_takes_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
