@@ -83,7 +83,7 @@ class Way {
         this.idle();
         const { sent, wanted } = this.session;
         assert.strictEqual(sent, wanted, `${this.name}: went in the last session, and was wanted`);
-        this.session.wanted = null;
+        this.begin(); // what comes until its end belongs to no series
     }
 }
 
