@@ -61,7 +61,9 @@ class Way {
 
     // A session that did not come as far as WANT has sent nothing, and changes nothing.
     end(cut) {
-        if (this.session && this.session.wanted !== null) {
+        if (this.session && this.session.closed) {
+            this.owed = null;
+        } else if (this.session && this.session.wanted !== null) {
             this.owed = this.session.sent - this.session.wanted;
             this.cut = cut;
         } else if (this.session) {
@@ -83,7 +85,7 @@ class Way {
         this.idle();
         const { sent, wanted } = this.session;
         assert.strictEqual(sent, wanted, `${this.name}: went in the last session, and was wanted`);
-        this.begin(); // what comes until its end belongs to no series
+        this.session.closed = true;
     }
 }
 
