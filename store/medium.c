@@ -175,16 +175,21 @@ static int find_folder(struct medium *medium, const char *folder, bool make, siz
 static enum medium_kind kind_of(int fd, const struct dirent *entry)
 {
     struct stat status;
-    mode_t mode = DTTOIF(entry->d_type);
 
-    if (entry->d_type == DT_UNKNOWN) {
+    switch (entry->d_type) {
+    case DT_REG:
+        return MEDIUM_FILE;
+    case DT_DIR:
+        return MEDIUM_FOLDER;
+    case DT_UNKNOWN: /* the file system does not say */
         if (fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
             return MEDIUM_OTHER;
-        mode = status.st_mode;
+        if (S_ISREG(status.st_mode))
+            return MEDIUM_FILE;
+        return S_ISDIR(status.st_mode) ? MEDIUM_FOLDER : MEDIUM_OTHER;
+    default:
+        return MEDIUM_OTHER;
     }
-    if (S_ISREG(mode))
-        return MEDIUM_FILE;
-    return S_ISDIR(mode) ? MEDIUM_FOLDER : MEDIUM_OTHER;
 }
 
 int medium_each(struct medium *medium, const char *folder,
@@ -427,7 +432,7 @@ static int rename_all(struct medium *medium, struct error *error)
 int medium_sync(struct medium *medium, struct error *error)
 {
     /* One syncfs is as good as an fsync of each file (Linux 5.8 tells its errors), and much faster on FAT. */
-    if (medium->count > 0 && (syncfs(medium->fd) != 0))
+    if (medium->count > 0 && syncfs(medium->fd) != 0)
         return fail(medium, errno, "be written to", error);
     if (rename_all(medium, error) != 0)
         return -1;

@@ -74,6 +74,7 @@ static void read_tolerantly(void **state)
         "t1-" EPOCH "-7-" ID ".p7m.txt",     "t1-" EPOCH "-7-" ID,
         "Copy of t1-" EPOCH "-7-" ID ".p7m", "T1-0123456789ABCDEF-7-89ABCDEF01234567.P7M",
         "t1-" EPOCH "-7-" ID " - Kopie.p7m", "../t1-" EPOCH "-7-" ID "_.p7m",
+        "~t1-" EPOCH "-7-" ID ".p7m~",
     };
     struct file_name read;
 
@@ -104,7 +105,6 @@ static void no_names(void **state)
         "t1-" EPOCH "-99999999999999999999-" ID ".p7m",
         "t1-" EPOCH "-7-" ID "0.p7m",
         "t1-" EPOCH "0-7-" ID ".p7m",
-        "~t1-" EPOCH "-7-" ID ".p7m~",
         "~~-" EPOCH "-7-" ID,
         "~-" EPOCH "-7-" ID,
     };
