@@ -7,7 +7,9 @@
 
 #include "base/log.h"
 #include "store/crypto.h"
+#include "store/export.h"
 #include "store/file_name.h"
+#include "store/readme.h"
 
 #define LEFTOVERS_MOST 256u /* one export leaves no more */
 #define LEFTOVER_NAME_BYTES 32
@@ -35,21 +37,29 @@ static int collect(const char *name, enum medium_kind kind, void *context, struc
     return 0;
 }
 
-/* The id that the leftover's bytes have; zeroes for those that are no batch. */
-static int hash(struct medium *medium, struct leftover *leftover, struct error *error)
+/* The hash of the bytes of a file at the top: 1, 0 it has none that could be Boda's, -1. */
+static int hash(struct medium *medium, const char *name, unsigned char id[BATCH_ID_BYTES],
+                struct error *error)
 {
     struct buffer bytes = {0};
     struct error unread;
     int result;
 
-    result = medium_read(medium, NULL, leftover->name, BATCH_MAX_BYTES, &bytes, &unread);
+    result = medium_read(medium, NULL, name, BATCH_MAX_BYTES, &bytes, &unread);
     if (result < 0)
         *error = unread;
-    if (result == 1 &&
-        EVP_Digest(bytes.data, bytes.length, leftover->id, NULL, EVP_sha256(), NULL) != 1)
+    if (result == 1 && EVP_Digest(bytes.data, bytes.length, id, NULL, EVP_sha256(), NULL) != 1)
         result = crypto_error(error, ERROR_FAILED, "SHA-256: OpenSSL cannot hash");
     buffer_free(&bytes);
-    return result < 0 ? -1 : 0;
+    return result;
+}
+
+/* The leftovers whose bytes begin with SIZE bytes of this hash stay. */
+static void keep(struct leftovers *leftovers, const unsigned char *id, size_t size)
+{
+    for (size_t i = 0; i < leftovers->count; i++)
+        if (memcmp(leftovers->items[i].id, id, size) == 0)
+            leftovers->items[i].stays = true;
 }
 
 /* A file that is there: does a leftover have its bytes? */
@@ -59,11 +69,8 @@ static int compare(const char *name, enum medium_kind kind, void *context, struc
     struct file_name read;
 
     (void)error;
-    if (kind != MEDIUM_FILE || !file_name_read(name, &read))
-        return 0;
-    for (size_t i = 0; i < leftovers->count; i++)
-        if (memcmp(leftovers->items[i].id, read.id, sizeof read.id) == 0)
-            leftovers->items[i].stays = true;
+    if (kind == MEDIUM_FILE && file_name_read(name, &read))
+        keep(leftovers, read.id, sizeof read.id);
     return 0;
 }
 
@@ -78,6 +85,21 @@ static int compare_folder(const char *name, enum medium_kind kind, void *context
     return medium_each(leftovers->medium, name, compare, leftovers, error);
 }
 
+/* The other files that are written under temporary names. */
+static int compare_others(struct leftovers *leftovers, struct error *error)
+{
+    static const char *const names[] = {README_NAME, EXPORT_LIST_NAME};
+    unsigned char id[BATCH_ID_BYTES];
+    int result = 0;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names && result >= 0; i++) {
+        result = hash(leftovers->medium, names[i], id, error);
+        if (result == 1)
+            keep(leftovers, id, sizeof id);
+    }
+    return result < 0 ? -1 : 0;
+}
+
 static int remove_all(struct leftovers *leftovers, struct error *error)
 {
     if (medium_each(leftovers->medium, NULL, collect, leftovers, error) != 0)
@@ -85,16 +107,17 @@ static int remove_all(struct leftovers *leftovers, struct error *error)
     if (leftovers->count == 0)
         return 0;
     for (size_t i = 0; i < leftovers->count; i++)
-        if (hash(leftovers->medium, &leftovers->items[i], error) != 0)
+        if (hash(leftovers->medium, leftovers->items[i].name, leftovers->items[i].id, error) < 0)
             return -1;
-    if (medium_each(leftovers->medium, NULL, compare_folder, leftovers, error) != 0)
+    if (medium_each(leftovers->medium, NULL, compare_folder, leftovers, error) != 0 ||
+        compare_others(leftovers, error) != 0)
         return -1;
     for (size_t i = 0; i < leftovers->count; i++) {
         const struct leftover *leftover = &leftovers->items[i];
 
         if (leftover->stays)
             log_warning("%s: was left by a power cut and may have the same place on the medium as "
-                        "a batch file; check the medium (fsck)",
+                        "another file of Boda's; check the medium (fsck)",
                         leftover->name);
         else if (medium_remove(leftovers->medium, NULL, leftover->name, error) != 0)
             return -1;
