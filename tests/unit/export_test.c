@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * store/export: what each station gives to a folder, what it spares, and what it never touches.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "store/export.h"
+#include "store/peers.h"
+#include "store/readme.h"
+#include "store/trust.h"
+#include "tests/unit/support/filed.h"
+#include "tests/unit/support/stores.h"
+
+#define SMALL 6
+
+static struct export_counts export(struct filed *f, bool all)
+{
+    struct export_counts counts;
+
+    STORES_OK(export_run(f->store, f->medium, all, &counts, &f->error) == 0, &f->error);
+    return counts;
+}
+
+static bool is_exported(const struct filed *f, const struct label *label)
+{
+    char *name = filed_name(label);
+    bool there = filed_has(f, name, NULL, 0);
+
+    free(name);
+    return there;
+}
+
+/* Proves: a courier gives all; a second export writes nothing; a file that has another size is written again; each has its bytes. */
+static void what_is_missing(void **state)
+{
+    struct filed *f = *state;
+    const struct deployment *d = f->deployment;
+    struct label labels[SMALL];
+    struct buffer bytes = {0};
+    struct export_counts counts;
+    char *name;
+
+    for (uint64_t i = 0; i < 3; i++) {
+        filed_hold(f, d->tablet, d->server, i + 1, &labels[i]);
+        filed_hold(f, d->server, i == 0 ? d->tablet2 : d->tablet, i + 1, &labels[3 + i]);
+    }
+    counts = export(f, false);
+    assert_int_equal(counts.written, SMALL);
+    assert_int_equal(counts.had, 0);
+    for (size_t i = 0; i < SMALL; i++) {
+        name = filed_name(&labels[i]);
+        bytes.length = 0;
+        STORES_OK(batches_load(f->store, labels[i].id, &bytes, &f->error) == 0, &f->error);
+        assert_true(filed_has(f, name, bytes.data, bytes.length));
+        free(name);
+    }
+    assert_int_equal(filed_batches(f, BATCH_HELD), SMALL);
+    assert_true(filed_has(f, README_NAME, readme(), strlen(readme())));
+    assert_int_equal(filed_count(f, "."), SMALL + 1);
+
+    name = filed_name(&labels[5]);
+    filed_put(f, name, "cut", 3);
+    counts = export(f, false);
+    assert_int_equal(counts.written, 1);
+    assert_int_equal(counts.had, SMALL - 1);
+    assert_true(filed_has(f, name, bytes.data, bytes.length));
+    counts = export(f, false);
+    assert_int_equal(counts.written, 0);
+    free(name);
+    buffer_free(&bytes);
+}
+
+/* Proves: a tablet gives its own, a dock the server's. */
+static void own_only(void **state)
+{
+    struct filed *f = *state;
+    const struct deployment *d = f->deployment;
+    struct label up, down;
+
+    filed_station(f, "t1", "tablet", 0);
+    filed_hold(f, d->tablet, d->server, 1, &up);
+    filed_hold(f, d->server, d->tablet, 1, &down);
+    assert_int_equal(export(f, false).written, 1);
+    assert_true(is_exported(f, &up));
+    filed_station(f, "dock", "dock", 0);
+    filed_hold(f, d->tablet, d->server, 2, &up);
+    filed_hold(f, d->server, d->tablet, 2, &down);
+    assert_int_equal(export(f, false).written, 1);
+    assert_true(is_exported(f, &down));
+    assert_false(is_exported(f, &up));
+}
+
+/* Proves: with --all also what is applied and kept, and what is for this station; never a tombstone. */
+static void all(void **state)
+{
+    struct filed *f = *state;
+    const struct deployment *d = f->deployment;
+    struct label kept, gone, held, waiting;
+
+    filed_station(f, "t1", "tablet", 0);
+    filed_hold(f, d->server, d->tablet, 1, &kept);
+    filed_hold(f, d->server, d->tablet, 2, &gone);
+    filed_hold(f, d->tablet, d->server, 1, &held);
+    filed_hold(f, d->server, d->tablet, 3, &waiting);
+    STORES_OK(store_begin(f->store, &f->error) == 0 &&
+                  batches_apply(f->store, &kept, true, &f->error) == 0 &&
+                  batches_apply(f->store, &gone, false, &f->error) == 0 &&
+                  store_commit(f->store, &f->error) == 0,
+              &f->error);
+    assert_int_equal(export(f, true).written, 3);
+    assert_true(is_exported(f, &kept));
+    assert_true(is_exported(f, &held));
+    assert_true(is_exported(f, &waiting));
+    assert_false(is_exported(f, &gone));
+}
+
+/* Proves: an unnumbered batch takes the place of older ones of its source and destination, of ours alone; where it is to be judged
+ * by what is in it, all stay. */
+static void unnumbered(void **state)
+{
+    struct filed *f = *state;
+    const struct deployment *d = f->deployment;
+    struct label first, second, other, numbered;
+    char *name, copy[200];
+
+    filed_hold(f, d->server, d->tablet, 0, &first);
+    filed_hold(f, d->server, d->tablet2, 0, &other);
+    filed_hold(f, d->server, d->tablet, 1, &numbered);
+    assert_int_equal(export(f, false).written, 3);
+    name = filed_name(&first);
+    (void)snprintf(copy, sizeof copy, "%.*s (1).p7m", (int)strlen(name) - 4, name);
+    filed_put(f, copy, "somebody's copy", 15);
+    filed_hold(f, d->server, d->tablet, 0, &second);
+    assert_int_equal(export(f, false).written, 1);
+    assert_false(is_exported(f, &first));
+    assert_true(is_exported(f, &second));
+    assert_true(is_exported(f, &other));
+    assert_true(is_exported(f, &numbered));
+    assert_true(filed_has(f, copy, "somebody's copy", 15));
+    free(name);
+
+    filed_station(f, "dock", "dock", 0);
+    filed_hold(f, d->tablet, d->server, 0, &first);
+    filed_hold(f, d->tablet, d->server, 0, &second);
+    assert_int_equal(export(f, true).written, 2);
+    assert_true(is_exported(f, &first));
+    assert_true(is_exported(f, &second));
+}
+
+/* The store has the deployment's newest list, and knows its CA. */
+static uint64_t give_list(struct filed *f, struct buffer *der)
+{
+    struct trust *trust = trust_open(f->deployment->dock, f->store, &f->error);
+    uint64_t number;
+
+    STORES_OK(trust != NULL, &f->error);
+    deployment_list(f->deployment, der);
+    STORES_OK(trust_update(trust, der->data, der->length, &number, &f->error) == 1, &f->error);
+    STORES_OK(store_begin(f->store, &f->error) == 0 &&
+                  peers_set_crl(f->store, number, der->data, der->length, &f->error) == 0 &&
+                  store_commit(f->store, &f->error) == 0,
+              &f->error);
+    trust_free(trust);
+    return number;
+}
+
+/* Proves: the list goes along, replaces an older one and what is no list, and never a newer one. */
+static void revocation_list(void **state)
+{
+    struct filed *f = *state;
+    struct buffer older = {0}, newer = {0};
+
+    filed_station(f, "dock", "dock", 0);
+    (void)give_list(f, &older);
+    (void)export(f, false);
+    assert_true(filed_has(f, EXPORT_LIST_NAME, older.data, older.length));
+    deployment_revoke(f->deployment, f->deployment->tablet2);
+    deployment_list(f->deployment, &newer);
+    filed_put(f, EXPORT_LIST_NAME, newer.data, newer.length);
+    (void)export(f, false);
+    assert_true(filed_has(f, EXPORT_LIST_NAME, newer.data, newer.length));
+    filed_put(f, EXPORT_LIST_NAME, "no list", 7);
+    (void)export(f, false);
+    assert_true(filed_has(f, EXPORT_LIST_NAME, older.data, older.length));
+    newer.length = 0;
+    (void)give_list(f, &newer);
+    (void)export(f, false);
+    assert_true(filed_has(f, EXPORT_LIST_NAME, newer.data, newer.length));
+    buffer_free(&older);
+    buffer_free(&newer);
+}
+
+/* Proves: what others have in the folder, and in those of stations, is as it was. */
+static void others_files(void **state)
+{
+    struct filed *f = *state;
+    static const char *const theirs[] = {
+        "holiday.jpg",  "Photos/a.p7m", "server/report.p7m", "server/.boda-abc.tmp",
+        "t1/notes.txt", README_NAME,    "boda.tmp/.keep",    "server/t1-17.p7m",
+    };
+    struct label label;
+
+    for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
+        filed_put(f, theirs[i], theirs[i], strlen(theirs[i]));
+    filed_hold(f, f->deployment->tablet, f->deployment->server, 1, &label);
+    filed_hold(f, f->deployment->server, f->deployment->tablet, 0, &label);
+    assert_int_equal(export(f, false).written, 2);
+    for (size_t i = 0; i < sizeof theirs / sizeof *theirs; i++)
+        if (!filed_has(f, theirs[i], theirs[i], strlen(theirs[i])))
+            fail_msg("%s is not as it was", theirs[i]);
+    assert_int_equal(filed_count(f, "."), sizeof theirs / sizeof *theirs + 2);
+}
+
+/* Proves: a station's name that DOS takes for a device's is no folder's. */
+static void device_names(void **state)
+{
+    struct filed *f = *state;
+    struct identity *tablet = deployment_enroll(f->deployment, ROLE_TABLET, "aux", "chw3");
+    struct label label;
+
+    filed_hold(f, f->deployment->server, tablet, 1, &label);
+    assert_int_equal(export(f, false).written, 1);
+    assert_int_equal(filed_count(f, "~aux~"), 1);
+    assert_int_equal(filed_count(f, "aux"), 0);
+    identity_free(tablet);
+}
+
+static void no_folder(void **state)
+{
+    struct filed *f = *state;
+    struct export_counts counts;
+
+    assert_int_equal(export_run(f->store, "/nowhere", false, &counts, &f->error), -1);
+    assert_non_null(strstr(f->error.text, "/nowhere: cannot be opened as a folder"));
+    assert_int_equal(counts.written, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_is_missing, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(own_only, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(all, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(unnumbered, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(revocation_list, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(others_files, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(device_names, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(no_folder, filed_set_up, filed_tear_down),
+    };
+
+    return cmocka_run_group_tests_name("export", tests, NULL, NULL);
+}
