@@ -222,6 +222,15 @@ static int examine(struct store *store, bool unclean, int64_t size, struct error
     return 0;
 }
 
+static int no_store(const struct store *store, const struct store_options *options,
+                    const char *where, struct error *error)
+{
+    if (options->none != NULL)
+        *options->none = true;
+    return error_set(error, ERROR_FAILED, "store %s: there is no store %s", store->directory,
+                     where);
+}
+
 /* Connect, bring the schema up to date, check, read whose it is. */
 static int set_up(struct store *store, const struct store_options *options, struct error *error)
 {
@@ -241,7 +250,7 @@ static int set_up(struct store *store, const struct store_options *options, stru
         return error_set(error, ERROR_FAILED,
                          "%s: is another program's database; give another folder", store->path);
     if (found == SCHEMA_NONE && (options->station == NULL || store->read_only))
-        return error_set(error, ERROR_FAILED, "store %s: there is no store yet", store->directory);
+        return no_store(store, options, "yet", error);
     if (found == SCHEMA_OLDER && store->read_only)
         return error_set(error, ERROR_FAILED,
                          "store %s: is of an older version; start its station once to update it",
@@ -260,8 +269,7 @@ static int prepare_folder(struct store *store, const struct store_options *optio
 
     if (store->read_only || options->station == NULL) {
         if (!has_database(store, &size) && errno != EACCES)
-            return error_set(error, ERROR_FAILED, "store %s: there is no store in this folder",
-                             store->directory);
+            return no_store(store, options, "in this folder", error);
     } else if (file_make_folder(store->directory, error) != 0) {
         return -1;
     }

@@ -41,7 +41,8 @@ struct store_options {
     uint64_t quota_bytes;   /* most bytes of batches that the store takes; 0: no quota */
     uint64_t reserve_bytes; /* bytes of the disk left free; 0: 32 MiB; tests use smaller ones */
     bool read_only;         /* for `boda status`; works beside a running station */
-    int busy_ms;            /* how long to wait for another program; 0: 10 s; tests use less */
+    bool *none;  /* set, if given, where the folder has no store yet; NULL is returned then */
+    int busy_ms; /* how long to wait for another program; 0: 10 s; tests use less */
 };
 
 /* Open the store, making it if the folder has none, and bring an older schema up to date.

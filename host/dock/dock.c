@@ -145,27 +145,19 @@ done:
     return result;
 }
 
-bool dock_has_store(const struct dock *dock)
-{
-    char database[PATH_MAX];
-    int length = snprintf(database, sizeof database, "%s/boda.db", dock->config->store);
-
-    return length > 0 && (size_t)length < sizeof database && access(database, F_OK) == 0;
-}
-
 int dock_open_store(struct dock *dock, const char *config_file, struct error *error)
 {
-    struct store_options options = {0};
+    struct store_options options = {.none = &dock->no_store};
 
     memset(dock, 0, sizeof *dock);
     dock->config = config_open(config_file, error);
     if (dock->config == NULL)
         return -1;
-    if (!dock_has_store(dock))
-        return error_set(error, ERROR_FAILED, "%s: has no store yet; it is made by boda-dock run",
-                         dock->config->store);
     options.directory = dock->config->store;
     dock->store = store_open(&options, error);
+    if (dock->no_store)
+        return error_set(error, ERROR_FAILED, "%s: has no store yet; it is made by boda-dock run",
+                         dock->config->store);
     return dock->store == NULL ? -1 : 0;
 }
 

@@ -21,6 +21,7 @@ struct dock {
     struct users *users;
     struct passwords *passwords;
     atomic_bool *stop; /* true: come to an end */
+    bool no_store;     /* dock_open_store found none */
 };
 
 /* Read CONFIG_FILE and open all of it; the revocation list of the deployment's folder is taken into the
@@ -29,13 +30,10 @@ struct dock {
 int dock_open(struct dock *dock, const char *config_file, const char *passphrase_file,
               atomic_bool *stop, struct error *error);
 
-/* Only configuration and store, which need no passphrase; the store must be there. */
+/* Only configuration and store, which need no passphrase; the store must be there, else no_store is set. */
 int dock_open_store(struct dock *dock, const char *config_file, struct error *error);
 
 void dock_close(struct dock *dock);
-
-/* The configuration's store is there. */
-bool dock_has_store(const struct dock *dock);
 
 /* NAME in the deployment's folder; PATH has PATH_MAX bytes. */
 int dock_path(const struct dock *dock, const char *name, char *path, struct error *error);

@@ -146,7 +146,7 @@ static int open_for_files(struct dock *dock, const struct arguments *arguments, 
     (void)signal(SIGINT, SIG_DFL);
     if (dock_open_store(dock, arguments->config, error) == 0)
         return 0;
-    if (dock->config == NULL || dock_has_store(dock))
+    if (!dock->no_store)
         return -1;
     dock_close(dock);
     return dock_open(dock, arguments->config, arguments->passphrase_file, &stop, error);

@@ -5,10 +5,11 @@
  * Batch files for tests: the subcommands export and import of a station, and what a folder has.
  */
 
+const assert = require('assert');
 const crypto = require('crypto');
 const fs = require('fs');
 const path = require('path');
-const { run } = require('./program');
+const { Program } = require('./program');
 
 // The station's command line up to the subcommand.
 function station(station_) {
@@ -19,11 +20,19 @@ function station(station_) {
     return [station_.user ? 'boda-tablet' : 'boda-courier', station_.identityArgs()];
 }
 
-// Runs it; gives the last line that it printed. expected: exit statuses.
+// Starts the subcommand.
+function start(station_, ...words) {
+    const [program, args] = station(station_), { world } = station_;
+    return new Program(`${station_.name} ${words[0]}`, path.join(world.bin, program), [...args, ...words], { env: world.env });
+}
+
+// Runs it; gives the last line that it printed. The status must be one of those expected.
 async function command(station_, ...words) {
-    const [program, args] = station(station_);
-    const lines = await run(`${station_.name} ${words[0]}`, path.join(station_.world.bin, program), [...args, ...words],
-        { env: station_.world.env });
+    return commandEnds([0], station_, ...words);
+}
+
+async function commandEnds(expected, station_, ...words) {
+    const lines = await start(station_, ...words).wait(120000, expected);
     return lines[lines.length - 1];
 }
 
@@ -43,4 +52,29 @@ function tree(folder) {
         [name, crypto.createHash('sha256').update(fs.readFileSync(path.join(folder, name))).digest('hex')]));
 }
 
-module.exports = { station, command, list, batchFiles, tree };
+// The batch files that have not the bytes that their names promise.
+function unsound(folder) {
+    return batchFiles(folder).filter((name) => {
+        const hash = crypto.createHash('sha256').update(fs.readFileSync(path.join(folder, name))).digest('hex');
+        return !path.basename(name, '.p7m').endsWith(hash.slice(0, 16));
+    });
+}
+
+// A folder on a stick that has files of somebody else.
+function freshStick(folder) {
+    fs.rmSync(folder, { recursive: true, force: true });
+    fs.mkdirSync(path.join(folder, 'Photos'), { recursive: true });
+    fs.writeFileSync(path.join(folder, 'holiday.jpg'), 'not ours');
+    fs.writeFileSync(path.join(folder, 'Photos/A.P7M'), 'not ours either');
+    fs.writeFileSync(path.join(folder, '.boda.tmp'), 'nor this');
+    return folder;
+}
+
+// What freshStick put there is as it was.
+function assertTheirs(folder) {
+    assert.strictEqual(fs.readFileSync(path.join(folder, 'holiday.jpg'), 'utf8'), 'not ours');
+    assert.strictEqual(fs.readFileSync(path.join(folder, 'Photos/A.P7M'), 'utf8'), 'not ours either');
+    assert.strictEqual(fs.readFileSync(path.join(folder, '.boda.tmp'), 'utf8'), 'nor this');
+}
+
+module.exports = { start, command, commandEnds, list, batchFiles, tree, unsound, freshStick, assertTheirs };
