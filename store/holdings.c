@@ -71,6 +71,26 @@ int holdings_end(struct store *store, const char *tablet, bool complete, struct 
     return statement_script(store, "DELETE FROM temp.held_now", error);
 }
 
+int holdings_sent_up(struct store *store, const char *tablet, const char *epoch, const char *db,
+                     const char *id, const char *rev, struct error *error)
+{
+    static const char ADD[] =
+        "INSERT INTO holding (tablet, db, doc, rev) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS"
+        " (SELECT 1 FROM receipt_seen WHERE source = ?1 AND epoch <> ?5)"
+        " ON CONFLICT (tablet, db, doc, rev) DO NOTHING";
+    struct statement s;
+
+    if (statement_need_transaction(store, error) != 0)
+        return -1;
+    s = statement_start(store, ADD);
+    statement_text(&s, 1, tablet);
+    statement_text(&s, 2, db);
+    statement_text(&s, 3, id);
+    statement_text(&s, 4, rev);
+    statement_text(&s, 5, epoch);
+    return statement_run(&s, error);
+}
+
 /* ---- the listing ---------------------------------------------------------------------------------- */
 
 /* 1 there is one, 0 not (LISTING is zeroes), -1. */

@@ -11,7 +11,7 @@
 
 #define HOLDINGS_SINCE_BYTES 4096 /* a sequence of CouchDB's, with its zero; some are long */
 
-/* ---- what the tablet holds, as its newest receipt says ---- */
+/* ---- what the tablet holds, as its newest receipt says, and what it sent up since ---- */
 
 /* A receipt of TABLET is taken in, within one transaction: begin, hold for each revision, end.  What it does not
  * list is not held any more, unless it was not COMPLETE (it had more than a receipt can carry). */
@@ -19,6 +19,12 @@ int holdings_begin(struct store *store, const char *tablet, struct error *error)
 int holdings_hold(struct store *store, const char *tablet, const char *db, const char *id,
                   const char *rev, struct error *error);
 int holdings_end(struct store *store, const char *tablet, bool complete, struct error *error);
+
+/* What TABLET sent up, in the epoch EPOCH of its store, is at the server: it holds it, until its next receipt says what it
+ * holds.  Nothing is noted for a tablet whose receipts came of another epoch too: it may have been begun anew since.
+ * Within a transaction. */
+int holdings_sent_up(struct store *store, const char *tablet, const char *epoch, const char *db,
+                     const char *id, const char *rev, struct error *error);
 
 /* ---- the listing ---- */
 

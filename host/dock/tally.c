@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/holdings.h"
 #include "store/streams.h"
 
 #define FLUSH_MS 500
@@ -41,7 +42,10 @@ struct tally {
     uint32_t *sorted; /* entries with refusals, by id */
     uint32_t sorted_count;
 
-    char due[STORE_NAME_BYTES]; /* the source that was marked last in this transaction */
+    /* In this transaction: the source that was marked last, the batch that was looked for last. */
+    char due[STORE_NAME_BYTES];
+    struct batch found;
+    uint32_t found_number; /* 1 + its index, 0: none */
     struct tally_counts counts;
 };
 
@@ -229,26 +233,49 @@ static int write_refusal(struct tally *t, const struct outcome *outcome, const c
     return t->retrying ? set_due(t, label->from, error) : 0;
 }
 
+/* The label of the batch that OUTCOME's document came in; NULL: it failed. */
+static const struct label *label_of(struct tally *t, const struct outcome *outcome,
+                                    struct error *error)
+{
+    if (t->found_number != outcome->batch + 1) {
+        t->found_number = 0;
+        if (find(t, outcome->batch, &t->found, error) != 0)
+            return NULL;
+        t->found_number = outcome->batch + 1;
+    }
+    return &t->found.label;
+}
+
+/* It is at the server, and so need not come down again to whom it came from. */
+static int write_proof(struct tally *t, const struct outcome *outcome, const char *db,
+                       const struct label *label, struct error *error)
+{
+    if (holdings_sent_up(t->store, label->from, label->epoch, db, outcome->id, outcome->rev,
+                         error) != 0)
+        return -1;
+    if (!t->ledger_used)
+        return 0;
+    if (ledger_accept(t->store, label->from, db, outcome->id, outcome->rev, error) != 0)
+        return -1;
+    return set_due(t, label->from, error);
+}
+
 static int write_outcome(struct tally *t, const struct outcome *outcome, const char *db,
                          struct error *error)
 {
     struct entry *entry = &t->entries[outcome->batch];
     bool refused = outcome->state == OUTCOME_REFUSED;
-    struct batch batch;
+    const struct label *label;
 
     if (outcome->state == OUTCOME_OPEN || (refused && outcome->asked_only))
         return 0;
-    if (refused || t->ledger_used) {
-        if (find(t, outcome->batch, &batch, error) != 0)
-            return -1;
-        t->ledger_used = true;
-        if (refused && write_refusal(t, outcome, db, &batch.label, error) != 0)
-            return -1;
-        if (!refused &&
-            (ledger_accept(t->store, batch.label.from, db, outcome->id, outcome->rev, error) != 0 ||
-             set_due(t, batch.label.from, error) != 0))
-            return -1;
-    }
+    label = label_of(t, outcome, error);
+    if (label == NULL)
+        return -1;
+    t->ledger_used = t->ledger_used || refused;
+    if ((refused ? write_refusal(t, outcome, db, label, error)
+                 : write_proof(t, outcome, db, label, error)) != 0)
+        return -1;
     entry->refused = entry->refused || refused;
     t->counts.refused_docs += refused && t->retrying;
     t->counts.proven_docs += !refused && !outcome->asked_only;
@@ -281,6 +308,7 @@ static int write_all(struct tally *t, struct error *error)
     struct outcome outcome;
 
     t->due[0] = '\0';
+    t->found_number = 0;
     for (size_t i = 0; i < t->requests_count; i++) {
         const struct request *request = t->requests[i];
 

@@ -422,6 +422,52 @@ static void test_withdraw(void **state)
     assert_int_equal(holdings_next_withdrawn(world->store, "t1", 0, &other, &world->error), 1);
 }
 
+static int sent_up(struct world *world, const char *epoch, const char *id)
+{
+    return holdings_sent_up(world->store, "t1", epoch, "medic", id, "1-a", &world->error);
+}
+
+static int needed_count(struct world *world)
+{
+    struct holding at;
+    int count = 0,
+        found = holdings_next_needed(world->store, "t1", "medic", NULL, &at, &world->error);
+
+    for (; found == 1; count++)
+        found = holdings_next_needed(world->store, "t1", "medic", &at, &at, &world->error);
+    assert_int_equal(found, 0);
+    return count;
+}
+
+/* What came up is not sent down again, before the receipt that says so and without one; the receipt has the last word, and
+ * what an earlier self of a tablet sent up is not taken for what it holds. */
+static void test_sent_up(void **state)
+{
+    struct world *world = *state;
+
+    OK(world, holdings_list_begin(world->store, &world->error));
+    for (int i = 0; i < 3; i++)
+        OK(world, holdings_list(world->store, docs[i], "1-a", &world->error));
+    OK(world, holdings_listed_all(world->store, "t1", "medic", NULL, &world->error));
+    assert_int_equal(sent_up(world, "0123456789abcdef", docs[0]), -1); /* in no transaction */
+    CHANGE(world, sent_up(world, "0123456789abcdef", docs[0]));
+    CHANGE(world, sent_up(world, "0123456789abcdef", docs[0]));
+    assert_int_equal(needed_count(world), 2);
+    BEGIN(world);
+    assert_int_equal(
+        streams_later_receipt(world->store, "t1", "0123456789abcdef", 1, &world->error), 1);
+    OK(world, sent_up(world, "0123456789abcdef", docs[1]));
+    COMMIT(world);
+    assert_int_equal(needed_count(world), 1);
+    BEGIN(world);
+    OK(world, holdings_begin(world->store, "t1", &world->error));
+    OK(world, holdings_end(world->store, "t1", true, &world->error));
+    COMMIT(world);
+    assert_int_equal(needed_count(world), 3);
+    CHANGE(world, sent_up(world, "fedcba9876543210", docs[2]));
+    assert_int_equal(needed_count(world), 3);
+}
+
 /* The cost of a user with 25,000 documents, for people to read; a walk that searches would take minutes. */
 static void test_many(void **state)
 {
@@ -471,8 +517,8 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_model), TEST(test_unchanged), TEST(test_cut_listing),
-        TEST(test_since), TEST(test_withdraw),  TEST(test_many),
+        TEST(test_model),    TEST(test_unchanged), TEST(test_cut_listing), TEST(test_since),
+        TEST(test_withdraw), TEST(test_sent_up),   TEST(test_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

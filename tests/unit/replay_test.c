@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "store/holdings.h"
 #include "store/streams.h"
 #include "tests/unit/support/replaying.h"
 #include "tests/unit/support/stores.h"
@@ -188,6 +189,27 @@ static void sent_once(void **state)
     }
     assert_int_equal(r->counts.proven_docs, 60);
     assert_int_equal(replaying_batches(r, BATCH_APPLIED), 4);
+}
+
+/* Proves: what a tablet sent up is held by it, so that it is not fetched for it; what was refused is not. */
+static void sent_up_is_held(void **state)
+{
+    static const char *const listed[][2] = {{"bad", "1-bad"}, {"d0", "1-d0"}, {"d1", "2-x"}};
+    struct replaying *r = *state;
+    struct holding at;
+
+    replaying_docs(r, REPORT, "d", 2, 1, 1, "");
+    replaying_doc(r, REPORT, "bad", ",\"x_forbidden\":true");
+    replaying_run(r, 0);
+    STORES_OK(holdings_list_begin(r->store, &r->error) == 0, &r->error);
+    for (size_t i = 0; i < 3; i++)
+        STORES_OK(holdings_list(r->store, listed[i][0], listed[i][1], &r->error) == 0, &r->error);
+    STORES_OK(holdings_listed_all(r->store, "t1", "medic", NULL, &r->error) == 0, &r->error);
+    assert_int_equal(holdings_next_needed(r->store, "t1", "medic", NULL, &at, &r->error), 1);
+    assert_string_equal(at.id, "bad");
+    assert_int_equal(holdings_next_needed(r->store, "t1", "medic", &at, &at, &r->error), 1);
+    assert_string_equal(at.rev, "2-x");
+    assert_int_equal(holdings_next_needed(r->store, "t1", "medic", &at, &at, &r->error), 0);
 }
 
 /* Proves: two leaves of one document go in one request and are both proven. */
@@ -706,6 +728,7 @@ int main(void)
         TEST(bytes_are_limited),
         TEST(known_is_not_sent),
         TEST(sent_once),
+        TEST(sent_up_is_held),
         TEST(two_leaves),
         TEST(refused_at_last),
         TEST(changed_and_accepted),
