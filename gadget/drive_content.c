@@ -265,7 +265,6 @@ struct drive_content *drive_content_new(const struct drive_content_options *opti
     if (content != NULL) {
         content->options = *options;
         content->tool.stop_fd = options->stop_fd;
-        content->tool.folder = options->folder;
         content->image = in_folder(options->folder, DRIVE_IMAGE);
         content->next = in_folder(options->folder, "drive.new");
         content->stage = in_folder(options->folder, "drive.stage");

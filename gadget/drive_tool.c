@@ -33,12 +33,17 @@ struct child {
 
 /* ---- in the child, where only what is safe in a signal handler may be called ---- */
 
-static void bound(int resource, rlim_t most)
+/* A service manager may forbid it, and has bounds of its own. */
+static void set_bounds(const struct drive_tool *tool)
 {
-    const struct rlimit limit = {.rlim_cur = most, .rlim_max = most};
+    const rlim_t file = tool->file_bytes != 0 ? tool->file_bytes : DRIVE_TOOL_FILE_BYTES;
+    const struct rlimit memory = {MEMORY_BYTES, MEMORY_BYTES}, files = {file, file},
+                        processor = {PROCESSOR_SECONDS, PROCESSOR_SECONDS}, core = {0, 0};
 
-    (void)setrlimit(resource,
-                    &limit); /* a service manager may forbid it, and has bounds of its own */
+    (void)setrlimit(RLIMIT_AS, &memory);
+    (void)setrlimit(RLIMIT_CPU, &processor);
+    (void)setrlimit(RLIMIT_FSIZE, &files);
+    (void)setrlimit(RLIMIT_CORE, &core);
 }
 
 static void be_tool(const struct drive_tool *tool, const char *const *arguments, int out, int err,
@@ -61,9 +66,7 @@ static void be_tool(const struct drive_tool *tool, const char *const *arguments,
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != parent || null < 0 ||
         dup2(null, 0) < 0 || dup2(out >= 0 ? out : null, 1) < 0 || dup2(err, 2) < 0)
         _exit(126);
-    bound(RLIMIT_AS, MEMORY_BYTES);
-    bound(RLIMIT_CPU, PROCESSOR_SECONDS);
-    bound(RLIMIT_FSIZE, tool->file_bytes != 0 ? tool->file_bytes : DRIVE_TOOL_FILE_BYTES);
+    set_bounds(tool);
     (void)umask(077);
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         stpcpy(stpcpy(path, places[i]), arguments[0]);

@@ -17,7 +17,6 @@ struct drive_tool {
     int stop_fd;         /* readable: the program is to end, and so does the run */
     int64_t until_ms;    /* of clock_ms: no run goes on after it */
     uint64_t file_bytes; /* most bytes of a file that the tool writes; 0: DRIVE_TOOL_FILE_BYTES */
-    const char *folder; /* the only one in which it may open files, where the kernel has Landlock */
 };
 
 /* Run ARGUMENTS (the first is the program's name; NULL behind the last).  What it writes is appended to OUTPUT up to
