@@ -266,8 +266,8 @@ int export_run(struct store *store, const char *path, bool all, struct export_co
     export->store = store;
     export->counts = counts;
     export->medium = medium_open(path, error);
-    if (export->medium != NULL && leftovers_remove(export->medium, error) == 0 &&
-        write_others(export, error) == 0) {
+    if (export->medium != NULL && medium_lock(export->medium, error) == 0 &&
+        leftovers_remove(export->medium, error) == 0 && write_others(export, error) == 0) {
         others = medium_written(export->medium, &others_bytes);
         result = write_all(export, all, error);
         counts->written = medium_written(export->medium, &counts->written_bytes) - others;

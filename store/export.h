@@ -22,8 +22,9 @@ struct export_counts {
 
 /* Write what export_next gives, and what the folder PATH does not have, to PATH/TO/NAME; revoked.crl and README.TXT
  * too.  An unnumbered batch takes the place of older ones of the same source, epoch and destination.  Nothing but files
- * that Boda named is replaced or removed.  Memory is bounded, whatever the store and the folder have.  On failure (the
- * medium is full, read only, or gone) what COUNTS says is whole and durable there, and the next export goes on. */
+ * that Boda named is replaced or removed.  Memory is bounded, whatever the store and the folder have.  ERROR_TEMPORARY:
+ * another export writes there.  On failure (the medium is full, read only, or gone) what COUNTS says is whole and
+ * durable there, and the next export goes on. */
 int export_run(struct store *store, const char *path, bool all, struct export_counts *counts,
                struct error *error);
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -330,6 +331,16 @@ bool medium_is_temporary(const char *name)
            strspn(name + 6, LETTERS) == 6 && strcmp(name + 12, ".tmp") == 0;
 }
 
+int medium_lock(struct medium *medium, struct error *error)
+{
+    /* Some file systems of networks have no such locks: they go without. */
+    if (flock(medium->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return error_set(error, ERROR_TEMPORARY,
+                         "%s: another program exports to it; wait for its end and try again",
+                         medium->path);
+    return 0;
+}
+
 /* All temporary names are at the top: a folder with 10,000 files is slow to look into on FAT. */
 static int make_temporary(struct medium *medium, char name[TEMPORARY_BYTES], struct error *error)
 {
@@ -429,17 +440,22 @@ static int rename_all(struct medium *medium, struct error *error)
     return 0;
 }
 
+/* Bring all that was written to the medium itself.  One syncfs is as good as an fsync of each file (Linux 5.8 tells its
+ * errors), and much faster on FAT; but there it leaves the medium's own cache alone, which an fsync empties.  Fsyncs of
+ * folders would not do: FAT renames a file of no bytes, and notes those when the file itself is written back. */
+static int settle(const struct medium *medium)
+{
+    return syncfs(medium->fd) != 0 || fsync(medium->fd) != 0 ? -1 : 0;
+}
+
 int medium_sync(struct medium *medium, struct error *error)
 {
-    /* One syncfs is as good as an fsync of each file (Linux 5.8 tells its errors), and much faster on FAT. */
-    if (medium->count > 0 && syncfs(medium->fd) != 0)
+    /* No name before its bytes. */
+    if (medium->count > 0 && settle(medium) != 0)
         return fail(medium, errno, "be written to", error);
     if (rename_all(medium, error) != 0)
         return -1;
-    for (size_t i = 0; i < medium->folders_count; i++)
-        if (fsync(medium->folders[i].fd) != 0)
-            return fail(medium, errno, "be written to", error);
-    if (fsync(medium->fd) != 0)
+    if (settle(medium) != 0)
         return fail(medium, errno, "be written to", error);
     medium->written += medium->count;
     medium->written_bytes += medium->bytes;

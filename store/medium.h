@@ -43,6 +43,9 @@ int medium_has(struct medium *medium, const char *folder, const char *name, uint
 
 /* ---- writing ---- */
 
+/* Be the only program that writes to the folder, until medium_close: ERROR_TEMPORARY when another one is. */
+int medium_lock(struct medium *medium, struct error *error);
+
 /* Files are written one after the other: medium_begin, medium_write..., then medium_end, or medium_abandon for one that
  * is not to come.  FOLDER is made when it is missing.  They have their names, durably, when medium_sync has returned 0;
  * a file that is there is replaced whole.  medium_begin may sync the group itself when it has grown large. */

@@ -405,6 +405,20 @@ static void read_only(void **state)
     assert_int_equal(status, 0);
 }
 
+/* Proves: of two who write, one waits outside, and comes in when the other has gone. */
+static void one_writer(void **state)
+{
+    struct fixture *f = *state;
+    struct medium *other = medium_open(f->folder, &f->error);
+
+    STORES_OK(other != NULL && medium_lock(f->medium, &f->error) == 0, &f->error);
+    assert_int_equal(medium_lock(other, &f->error), -1);
+    assert_int_equal(f->error.kind, ERROR_TEMPORARY);
+    medium_close(f->medium);
+    f->medium = other;
+    STORES_OK(medium_lock(other, &f->error) == 0, &f->error);
+}
+
 static void no_folder(void **state)
 {
     struct fixture *f = *state;
@@ -429,6 +443,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(leftovers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(read_only, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_writer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_folder, set_up, tear_down),
     };
 
