@@ -17,6 +17,7 @@
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/boda
 # Where udev and systemd look, whatever PREFIX is.
@@ -225,13 +226,15 @@ endef
 install: all
 	install -d '$(DESTDIR)$(BINDIR)'
 	install -m 0755 $(addprefix $(O)/bin/,$(PROGRAMS)) '$(DESTDIR)$(BINDIR)'
+	install -D -m 0755 udev/boda-stick.sh '$(DESTDIR)$(LIBEXECDIR)/boda-stick'
 	$(foreach i,$(INSTALLED),$(call install_file,$i))
-	sed -i -e 's|@BINDIR@|$(BINDIR)|g; s|@DOCDIR@|$(DOCDIR)|g' \
+	sed -i -e 's|@BINDIR@|$(BINDIR)|g; s|@LIBEXECDIR@|$(LIBEXECDIR)|g; s|@DOCDIR@|$(DOCDIR)|g' \
 	    $(foreach i,$(filter %.service %.timer,$(INSTALLED)),'$(call place,$i)')
 	$(call tell_system,installed $(SYSUSERSDIR)/boda.conf $(TMPFILESDIR)/boda.conf)
 
 uninstall:
 	$(call tell_system,leaving)
-	rm -f $(foreach p,$(PROGRAMS),'$(DESTDIR)$(BINDIR)/$p') $(foreach i,$(INSTALLED),'$(call place,$i)')
+	rm -f $(foreach p,$(PROGRAMS),'$(DESTDIR)$(BINDIR)/$p') '$(DESTDIR)$(LIBEXECDIR)/boda-stick' \
+	    $(foreach i,$(INSTALLED),'$(call place,$i)')
 	[ ! -d '$(DESTDIR)$(DOCDIR)' ] || rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DOCDIR)'
 	$(call tell_system,gone)

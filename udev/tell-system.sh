@@ -32,7 +32,7 @@ installed)
 leaving)
     # What was never installed or started is no fault here. One after the other: a dock that ends starts the upload.
     have_systemd || exit 0
-    systemctl stop boda-dock-upload.timer 'boda-dock@*.service' 2>/dev/null || true
+    systemctl stop boda-dock-upload.timer 'boda-dock@*.service' 'boda-stick@*.service' 2>/dev/null || true
     systemctl stop boda-dock-upload.service boda-courier.service boda-tablet.service 2>/dev/null || true
     systemctl --quiet disable boda-dock-upload.timer boda-courier.service boda-tablet.service 2>/dev/null || true
     ;;

@@ -13,10 +13,11 @@ complain() {
     bad=1
 }
 
-# The courier's root process mounts and makes users of its children; see its unit.
+# Root processes that mount, and become boda; see their units.
 bound() {
     case $1 in
     boda-courier.service) echo 1.5 ;;
+    boda-stick@.service) echo 1.7 ;;
     boda-dock@.service) echo 1.5 ;;
     *) echo 1.3 ;;
     esac
@@ -29,7 +30,7 @@ exposure() {
 # As make install lays them out, with something at the paths of the programs.
 mkdir "$work/bin" "$work/udev"
 for file in udev/*; do
-    [[ ! -f $file ]] || sed -e "s|@BINDIR@|$work/bin|g" -e 's|@DOCDIR@|/usr/share/doc/boda|g' "$file" >"$work/$file"
+    [[ ! -f $file ]] || sed -e "s|@BINDIR@|$work/bin|g" -e "s|@LIBEXECDIR@|$work/bin|g" -e 's|@DOCDIR@|/usr/share/doc/boda|g' "$file" >"$work/$file"
 done
 sed -nE "s|.*$work/bin/([a-z-]+).*|\\1|p" "$work"/udev/*.service 2>/dev/null | while read -r program; do
     ln -sf /bin/true "$work/bin/$program"

@@ -43,17 +43,19 @@ expected() {
     for file in boda boda-courier boda-dock boda-tablet; do
         echo "755 $prefix/bin/$file f"
     done
+    echo "755 $prefix/libexec/boda-stick f"
     for file in docs/*.md udev/dock.ini; do
         echo "644 $prefix/share/doc/boda/${file##*/} f"
     done
     for file in docs/*.[158]; do
         [[ ! -e $file ]] || echo "644 $prefix/share/man/man${file##*.}/${file##*/} f"
     done
-    for file in boda-courier.service boda-dock-upload.service boda-dock-upload.timer boda-dock@.service boda-tablet.service; do
+    for file in boda-courier.service boda-dock-upload.service boda-dock-upload.timer boda-dock@.service \
+        boda-stick@.service boda-tablet.service; do
         echo "644 usr/lib/systemd/system/$file f"
     done
     for file in sysusers.d/boda.conf tmpfiles.d/boda.conf udev/rules.d/70-boda-courier.rules udev/rules.d/70-boda.rules \
-        udev/rules.d/71-boda-dock.rules; do
+        udev/rules.d/71-boda-dock.rules udev/rules.d/72-boda-stick.rules; do
         echo "644 usr/lib/$file f"
     done
 }
@@ -66,7 +68,7 @@ check() {
     diff "$work/expected" "$work/found" || fail "not the files that were expected (PREFIX=/$2)"
     for unit in "$1"/usr/lib/systemd/system/*.service; do
         program=$(sed -nE 's/^ExecStart=!?([^ ]+).*/\1/p' "$unit")
-        [[ $program == /$2/bin/boda-* && -x $1$program ]] || fail "${unit##*/} starts $program"
+        [[ $program == /$2/@(bin|libexec)/boda-* && -x $1$program ]] || fail "${unit##*/} starts $program"
     done
     ! grep -rn '@[A-Z]*@' "$1/usr/lib" || fail 'something is not filled in'
 }
