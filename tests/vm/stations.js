@@ -98,10 +98,9 @@ class UsbDock extends Dock {
             if (!fs.existsSync(path.join(this.store, 'boda.db'))) {
                 return false;
             }
-            const { batches } = await this.status();
-            const carried = (await this.courier.status()).streams.filter((s) => s.to === 'server');
-            return batches.held + batches.partial === 0 && batches.applied > 0 &&
-                carried.every((stream) => stream.waiting === 0);
+            const here = await this.status(), there = await this.courier.status();
+            return here.batches.partial === 0 && here.batches.applied > 0 &&
+                [...here.streams, ...there.streams].every((s) => s.to !== 'server' || s.waiting === 0);
         }, START_MS + timeout_ms).catch(async (e) => {
             throw new Error(`${e.message}\n${await journal('boda-*')}`);
         });

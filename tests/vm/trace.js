@@ -12,7 +12,7 @@
 const assert = require('assert');
 
 const DATA_HEADER_BYTES = 12;
-const FRAMES_BYTES = 1024;      // what is lost besides the bytes of batches
+const OTHER_BYTES = 32 * 1024;    // a receipt that a later one replaced; frames besides the bytes of batches
 const FRAME = /^frame: (\w+) (goes|comes), (\d+) bytes$/;
 const CONNECTED = /^(courier|tablet|dock) \S+: connected$/;
 const LOST = /^frame: (\d+) bytes did not go any more$/;
@@ -74,7 +74,7 @@ class Way {
 
     settle(wanted) {
         if (this.owed !== null) {
-            assert.ok(this.owed + wanted >= -FRAMES_BYTES, `${this.name}: ${-this.owed} bytes were to go still, and ${wanted} are wanted`);
+            assert.ok(this.owed + wanted >= -OTHER_BYTES, `${this.name}: ${-this.owed} bytes were to go still, and ${wanted} are wanted`);
             this.again.push({ bytes: this.owed + wanted, cut: this.cut });
         }
         this.owed = null;

@@ -143,7 +143,7 @@ await plugged
 dock=$(dock_unit)
 await is "$dock" active
 confined "$dock"
-await says "$dock" 'took 1, freed 0; safe to unplug'
+await says "$dock" 'took 2, freed 0; safe to unplug' # the report, and the tablet's receipt
 await says "$dock" 'not reachable'
 tests/vm/cable.sh unplug
 await is "$dock" inactive

@@ -197,8 +197,8 @@ class Campaign {
         if (host.role === 'dock') {
             await waitFor('dock: all is applied, and its courier knows', async () => {
                 const [dock, courier] = [await host.station.status(), await this.courier.station.status()];
-                return dock.batches.held + dock.batches.partial === 0 &&
-                    courier.streams.every((s) => s.to !== 'server' || s.waiting === 0);
+                return dock.batches.partial === 0 &&
+                    [...dock.streams, ...courier.streams].every((s) => s.to !== 'server' || s.waiting === 0);
             }, WAIT_MS, [host.station.program, this.courier.station.program]);
         }
     }
@@ -405,14 +405,21 @@ class Campaign {
             await this.phase(this.tablet, PHASE);
             await this.phase(this.dock, PHASE);
         }
-        for (const host of [this.tablet, this.dock]) {
+        // A dock that was killed between the server's yes and its own books has fetched what the tablet has; the second
+        // visits bring the receipt of it.
+        for (const host of [this.tablet, this.dock, this.tablet, this.dock]) {
             await this.visit(host, () => this.settled());
         }
     }
 
     // ---- the verdict
 
-    judgeBytes() {
+    // The tablet's own receipts go besides what it was given: at most one a session, each as large as the last or smaller.
+    async receiptBytes() {
+        return this.tablet.end.began * (await this.tablet.station.status()).batches.unnumbered_bytes;
+    }
+
+    judgeBytes(receipts) {
         let worst = { bytes: 0 }, all = 0;
         for (const way of Object.values(this.ways)) {
             const bytes = way.again.map((a) => a.bytes), sum = bytes.reduce((a, b) => a + b, 0);
@@ -425,7 +432,8 @@ class Campaign {
         console.log(`again: ${Math.round(all / this.cuts)} bytes a cut, ${worst.bytes} at most`);
         const { sent, again } = this.ways['tablet -> courier'];
         const once = sent - again.reduce((sum, { bytes }) => sum + bytes, 0);
-        assert.strictEqual(once, this.bytes, 'what went once is what the tablet held');
+        console.log(`went once: ${once} bytes, of ${this.bytes} that the tablet was given, and of receipts`);
+        assert.ok(once >= this.bytes && once <= this.bytes + receipts, 'what went once is what the tablet held');
         assert.ok(worst.bytes <= AGAIN_BYTES, `${worst.bytes} bytes went again: ${worst.cut}`);
     }
 
@@ -477,7 +485,7 @@ scenario(`${CUTS} cuts of the cable`, async (test) => {
     await campaign.rounds();
     campaign.tell();
     campaign.judgeMemory();
-    campaign.judgeBytes();
+    campaign.judgeBytes(await campaign.receiptBytes());
     campaign.judgeComplaints();
     const never = KILLS.filter((kill) => !campaign.kills[kill]);
     assert.ok(!never.length || CUTS < 2 * KILLS.length, `killed never: ${never.join(', ')}`);
