@@ -73,6 +73,19 @@ int revs_lost(struct store *store, const char *db, const char *id, const char *r
     return change(store, NOT_HERE, db, id, rev, error);
 }
 
+int revs_lost_off_shelf(struct store *store, const char *db, struct error *error)
+{
+    static const char OFF_SHELF[] =
+        "UPDATE rev SET here = 0 WHERE db = ?1 AND here = 1 AND NOT EXISTS (SELECT 1 FROM shelf"
+        " WHERE shelf.db = rev.db AND shelf.doc = rev.doc AND shelf.rev = rev.rev)";
+    struct statement s = statement_start(store, OFF_SHELF);
+
+    statement_text(&s, 1, db);
+    if (statement_run(&s, error) != 0)
+        return -1;
+    return sqlite3_changes(store->db) > 0 ? 1 : 0;
+}
+
 int revs_at_server(struct store *store, const char *db, const char *id, const char *rev,
                    struct error *error)
 {

@@ -35,6 +35,9 @@ int revs_at_server(struct store *store, const char *db, const char *id, const ch
 int revs_lost(struct store *store, const char *db, const char *id, const char *rev,
               struct error *error);
 
+/* All of DB that is here and not on the shelf: it is not here any more.  1 there was some, 0 not, -1. */
+int revs_lost_off_shelf(struct store *store, const char *db, struct error *error);
+
 /* The next revision that is here, of all databases, behind AFTER (its db "" : the first), in order of db, id and rev:
  * 1, 0 no more, -1.  AFTER and OUT may be one. */
 struct rev_here {

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/pick.h"
+#include "host/tablet/newcomer.h"
 #include "host/tablet/route.h"
 #include "host/tablet/shown.h"
 #include "host/tablet/taken.h"
@@ -364,9 +365,12 @@ static int read_ids(struct request *request, struct changes *changes, struct err
 
 void changes_end(struct request *request)
 {
+    const struct changes *changes = request->state;
     struct error error;
 
-    if (read_ids(request, request->state, &error) != 0) {
+    if (read_ids(request, request->state, &error) != 0 ||
+        (!changes->descending && !changes->only_ids &&
+         newcomer_reads(request->service->store, request->db, changes->since, &error) != 0)) {
         answer_fault(&request->answer, &error);
         return;
     }
