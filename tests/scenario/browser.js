@@ -48,11 +48,17 @@ async function assertLeaves(page, tablet, there) {
     assert.deepStrictEqual(mine, await leaves(there));
 }
 
-async function oneShot(page, tablet, there) {
-    const done = await page.run(`${connect(tablet)}
-        const { push, pull } = await local.sync(remote);
-        return { adapter: (await local.info()).adapter, ok: push.ok && pull.ok, read: pull.docs_read };`, 90000);
-    assert.deepStrictEqual([done.adapter, done.ok], ['idb', true]);
+// The second page's app is new: what that of the first recorded comes to it with a journey after its first sync.
+async function oneShot(page, { tablet, there, courier, dock }) {
+    for (let n = 0; n < 2; n++) {
+        const done = await page.run(`${connect(tablet)}
+            const { push, pull } = await local.sync(remote);
+            return { adapter: (await local.info()).adapter, ok: push.ok && pull.ok };`, 90000);
+        assert.deepStrictEqual(done, { adapter: 'idb', ok: true });
+        if (n === 0) {
+            await roundTrip(courier, [tablet], dock);
+        }
+    }
     await assertLeaves(page, tablet, there);
     const [photo] = await page.run(`${connect(tablet)}
         const { rows } = await local.allDocs({ include_docs: true, attachments: true });
@@ -104,7 +110,7 @@ scenario('a browser syncs with the tablet', async ({ dir, world, seed }) => {
             assert.match(refused, /fetch/i);
             continue;
         }
-        await oneShot(page, tablet, there);
+        await oneShot(page, journey);
         await live(page, { name: name.slice(-6).trim(), ...journey });
         console.log(`${name}: one-shot and live`);
     }

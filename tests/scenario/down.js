@@ -86,17 +86,25 @@ class Way {
         assert.ok((await this.pouch.get('no-code')).patient_id, 'as the server changed it');
     }
 
+    metaName() { return `medic-user-${USER}-meta`; }
+    syncMeta() { return this.meta.sync(remote(this.tablet.url(this.metaName()))); }
+
+    // Both databases of read marks have that of the tablet and that of the server.
+    async assertMeta() {
+        for (const db of [this.meta, remote(this.server.as(USER, undefined, this.metaName()))]) {
+            assert.deepStrictEqual((await db.allDocs()).rows.map((row) => row.id), ['read:report:server', 'read:report:tablet']);
+        }
+    }
+
     async metaDatabase() {
-        const name = `medic-user-${USER}-meta`, direct = new PouchDB(this.server.as(USER, undefined, name));
+        const direct = new PouchDB(this.server.as(USER, undefined, this.metaName()));
         await this.meta.put({ _id: 'read:report:tablet' });
         await direct.info();
         await direct.put({ _id: 'read:report:server' });
-        const sync = () => this.meta.sync(remote(this.tablet.url(name)));
-        await sync();
+        await this.syncMeta();
         await this.trip();
-        await sync();
-        assert.deepStrictEqual((await this.meta.allDocs()).rows.map((row) => row.id), ['read:report:server', 'read:report:tablet']);
-        assert.deepStrictEqual((await direct.allDocs()).rows.map((row) => row.id), ['read:report:server', 'read:report:tablet']);
+        await this.syncMeta();
+        await this.assertMeta();
     }
 
     async purged() {
@@ -158,9 +166,11 @@ class Way {
         this.app = this.kind === 'cht' ? chtApp(this.pouch, this.tablet) : plainApp(this.pouch, this.tablet);
         const { fetched } = await this.app.sync();
         assert.ok(fetched >= 190, `only ${fetched} documents`);
-        if (this.kind === 'cht') {
-            await this.journey();
-        }
+        this.meta = new PouchDB(path.join(dir, 'second-meta'));
+        await this.syncMeta();
+        await this.journey();
+        await this.syncMeta();
+        await this.assertMeta();
     }
 }
 

@@ -34,6 +34,7 @@ class Campaign {
         this.pouch = new PouchDB(path.join(this.dir, 'pouch'));
         await this.tablet.start();
         this.app = chtApp(this.pouch, this.tablet);
+        await roundTrip(this.courier, [this.tablet], this.dock);        // the first list: get-ids answers 503 before it
     }
 
     // Moments are drawn from the whole length of the leg as it was seen without a kill.
