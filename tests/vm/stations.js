@@ -88,6 +88,7 @@ class UsbDock extends Dock {
         for (const tablet of this.away) {
             await tablet.stop();
         }
+        this.fetches = await this.fetchLines();
         fs.copyFileSync(this.config, `${ETC}/dock.ini`);
         await sh(`chown -R boda: ${ETC} && chmod 600 ${ETC}/dock.passphrase`);
     }
@@ -104,6 +105,15 @@ class UsbDock extends Dock {
         }, START_MS + timeout_ms).catch(async (e) => {
             throw new Error(`${e.message}\n${await journal('boda-*')}`);
         });
+    }
+
+    async fetchLines() {
+        return (await journal('boda-dock@*')).split('\n').filter((line) => /down: tablet .* view/.test(line)).length;
+    }
+
+    // What has changed for the tablets at the server was fetched since the courier was plugged in.
+    async fetched(timeout_ms) {
+        await waitFor(`${this.name}: has fetched`, async () => await this.fetchLines() > this.fetches, START_MS + timeout_ms);
     }
 
     async leave() {

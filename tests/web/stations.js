@@ -153,6 +153,8 @@ class Dock extends Station {
         return this.start(['--once']).wait(timeout_ms, expected);
     }
 
+    async fetched() {}              // runOnce() has waited for that, too
+
     async upload(timeout_ms = 60000, expected = [0]) {
         return this.command('upload').wait(timeout_ms, expected);
     }
