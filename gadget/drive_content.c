@@ -16,7 +16,8 @@
 #include "gadget/drive.h"
 #include "gadget/drive_fill.h"
 
-#define WHOLE_MS 600000           /* for all that is done in one refresh */
+#define TAKE_MS 300000            /* for all that is done to look through an image */
+#define FILL_MS 300000            /* and to make one */
 #define RESERVE_BYTES (64u << 20) /* of the disk, beside the image */
 
 struct drive_content {
@@ -225,11 +226,14 @@ static int refresh(struct drive_content *content, bool untouched, struct error *
 {
     if (make_stage(content, error) != 0)
         return -1;
+    content->tool.until_ms = clock_ms() + TAKE_MS;
     if (!drive_content_is_there(content))
         drive_take_free(&content->taken);
     /* What was set down the last time is on the old image alone. */
     else if ((!untouched || content->taken.left_count > 0) && take(content, untouched, error) != 0)
         return -1;
+    /* However long a stranger's image has kept us. */
+    content->tool.until_ms = clock_ms() + FILL_MS;
     return fill(content, error);
 }
 
@@ -241,7 +245,6 @@ int drive_content_refresh(struct drive_content *content, struct error *error)
 
     if (result != 0)
         return result < 0 ? -1 : 0;
-    content->tool.until_ms = clock_ms() + WHOLE_MS;
     result = refresh(content, untouched, error);
     if (clear_stage(content, &ignored) != 0)
         log_warning("%s", ignored.text);

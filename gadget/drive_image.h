@@ -35,7 +35,8 @@ int drive_image_list(const struct drive_image *image, const char *folder,
                      struct error *error);
 
 /* Copy the files NAMES of FOLDER into the folder TARGET outside, under their own names where these are letters, digits
- * and "._-() " (else they may differ).  0; 1: not all could be copied; -1. */
+ * and "._-() " (else they may differ); a single file: to TARGET itself, where that is no folder.  0; 1: not all could be
+ * copied, or not whole; -1. */
 int drive_image_read(const struct drive_image *image, const char *folder, const char *const *names,
                      size_t count, const char *target, struct error *error);
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "store/file_name.h"
@@ -20,6 +21,9 @@
 #define DEPTH 3                /* TO-COURIER/a stick's folder/a station's */
 #define PACK_BYTES (48u << 20) /* a pack of files is copied out by one run of mcopy */
 #define PACK "pack"
+#define ALONE "file" /* what a file that is copied out by itself is called in the pack */
+#define PLAIN_BYTES \
+    200 /* most of a name that is set down: a FAT's has 255 characters, a file's outside 255 bytes */
 
 struct folder {
     char *path;
@@ -87,17 +91,44 @@ static char *outside(const struct walk *walk, const char *folder, const char *na
     return asprintf(&path, "%s/%s/%s", walk->options->stage, folder, name) < 0 ? NULL : path;
 }
 
-/* It is no batch: moved to where the next image is filled from, if there is room. */
-static int set_down(struct walk *walk, const char *name, struct error *error)
+/* NAME as any FAT takes it, from whatever a stranger wrote into a folder: one that is refused would keep all others from
+ * the next image.  DOS takes a device's name for the device, whatever is behind its first dot. */
+static void make_plain(const char *name, char plain[PLAIN_BYTES + 2])
+{
+    static const char *const devices[] = {"con", "prn", "aux", "nul", "com", "lpt"};
+    size_t stem = strcspn(name, "."), length = 0;
+
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
+        if (strncasecmp(name, devices[i], 3) == 0 && stem == (i < 4 ? 3 : 4))
+            plain[length++] = '_';
+    for (; *name != '\0' && length < PLAIN_BYTES; name++)
+        plain[length++] =
+            strchr("\"*/:<>?\\|", *name) != NULL || (unsigned char)*name < 0x20 || *name == 0x7f
+                ? '_'
+                : *name;
+    /* Not within a character; not on what systems cut off. */
+    while (*name != '\0' && length > 1 && ((unsigned char)*name & 0xc0) == 0x80) {
+        name--;
+        length--;
+    }
+    if (plain[length - 1] == '.' || plain[length - 1] == ' ')
+        plain[length - 1] = '_';
+    plain[length] = '\0';
+}
+
+/* The file PACKED of the pack, which is NAME on the drive, is no batch: moved to where the next image is filled from, if
+ * there is room. */
+static int set_down(struct walk *walk, const char *packed, const char *name, struct error *error)
 {
     struct drive_taken *taken = walk->taken;
-    char number[16], *from = outside(walk, PACK, name), *folder = NULL, *to = NULL;
+    char number[16], plain[PLAIN_BYTES + 2], *from = outside(walk, PACK, packed), *folder, *to;
     struct stat status;
     int result = -1;
 
+    make_plain(name, plain);
     snprintf(number, sizeof number, "%u", taken->left_count);
     folder = outside(walk, number, "");
-    to = outside(walk, number, name);
+    to = outside(walk, number, plain);
     if (from == NULL || folder == NULL || to == NULL) {
         error_set(error, ERROR_FAILED, "drive: no memory");
     } else if (stat(from, &status) != 0) {
@@ -120,8 +151,8 @@ static int set_down(struct walk *walk, const char *name, struct error *error)
     return result;
 }
 
-/* One file of the pack. */
-static int take_file(struct walk *walk, struct medium *medium, const char *name,
+/* The file PACKED of the pack, which is NAME on the drive. */
+static int take_file(struct walk *walk, struct medium *medium, const char *packed, const char *name,
                      struct error *error)
 {
     const struct import_counts *counts = import_counts(walk->import);
@@ -132,7 +163,7 @@ static int take_file(struct walk *walk, struct medium *medium, const char *name,
     bool is_none = true;
 
     if (is_batch(name)) {
-        result = medium_read(medium, NULL, name, BATCH_MAX_BYTES, &bytes, error);
+        result = medium_read(medium, NULL, packed, BATCH_MAX_BYTES, &bytes, error);
         if (result == 1) {
             result = import_bytes(walk->import, name, station_of(walk->folder->path, to),
                                   bytes.data, bytes.length, error);
@@ -140,7 +171,7 @@ static int take_file(struct walk *walk, struct medium *medium, const char *name,
         }
         buffer_free(&bytes);
     }
-    return result == 0 && is_none ? set_down(walk, name, error) : result;
+    return result == 0 && is_none ? set_down(walk, packed, name, error) : result;
 }
 
 static int remove_file(const char *path, enum medium_kind kind, struct error *error)
@@ -152,7 +183,9 @@ static int remove_file(const char *path, enum medium_kind kind, struct error *er
 
 struct packed {
     struct walk *walk;
-    struct medium *medium;
+    struct medium *medium; /* NULL: all is thrown away */
+    const char *name;      /* of the only file on the drive; NULL: theirs */
+    unsigned count;        /* files that were taken or set down */
 };
 
 static int take_packed(const char *name, enum medium_kind kind, void *context, struct error *error)
@@ -161,8 +194,11 @@ static int take_packed(const char *name, enum medium_kind kind, void *context, s
     char *path;
     int result = 0;
 
-    if (packed->medium != NULL && kind == MEDIUM_FILE)
-        result = take_file(packed->walk, packed->medium, name, error);
+    if (packed->medium != NULL && kind == MEDIUM_FILE) {
+        packed->count++;
+        result = take_file(packed->walk, packed->medium, name,
+                           packed->name != NULL ? packed->name : name, error);
+    }
     path = outside(packed->walk, PACK, name);
     if (path == NULL)
         return error_set(error, ERROR_FAILED, "drive: no memory");
@@ -172,12 +208,13 @@ static int take_packed(const char *name, enum medium_kind kind, void *context, s
     return result;
 }
 
-/* All that is in the stage's folder of packs: taken in, or thrown away, and gone then. */
-static int empty_pack(struct walk *walk, bool take, struct error *error)
+/* All that is in the stage's folder of packs: taken in, or thrown away, and gone then.  NAME as in struct packed.  How
+ * many files were taken in, -1. */
+static int empty_pack(struct walk *walk, bool take, const char *name, struct error *error)
 {
     char *path = outside(walk, PACK, "");
     struct medium *medium = path != NULL ? medium_open(path, error) : NULL;
-    struct packed packed = {walk, take ? medium : NULL};
+    struct packed packed = {walk, take ? medium : NULL, name, 0};
     int result = -1;
 
     if (medium != NULL)
@@ -186,7 +223,7 @@ static int empty_pack(struct walk *walk, bool take, struct error *error)
         error_set(error, ERROR_FAILED, "drive: no memory");
     medium_close(medium);
     free(path);
-    return result;
+    return result == 0 ? (int)packed.count : -1;
 }
 
 /* ---- packs ---------------------------------------------------------------------------------------- */
@@ -202,33 +239,49 @@ static int judge(struct walk *walk, const struct error *error)
     return -1;
 }
 
-static int copy_out(struct walk *walk, char *const *names, unsigned count, struct error *error)
+/* Into the file TARGET of the pack; "": under their own names.  As drive_image_read, less what goes on. */
+static int copy_out(struct walk *walk, char *const *names, unsigned count, const char *target,
+                    struct error *error)
 {
-    char *target = outside(walk, PACK, "");
+    char *path = outside(walk, PACK, target);
     int result;
 
-    if (target == NULL)
+    if (path == NULL)
         return error_set(error, ERROR_FAILED, "drive: no memory");
     result = drive_image_read(&walk->image, walk->folder->path, (const char *const *)names, count,
-                              target, error);
-    free(target);
-    return result < 0 ? judge(walk, error) : result;
+                              path, error);
+    free(path);
+    return result < 0 && judge(walk, error) == 0 ? 1 : result;
 }
 
-/* A file of which the mtools make nothing must not take others with it: then each is tried by itself. */
+/* The files of the pack one by one: one of which the mtools make nothing must not take others with it.  What there is
+ * of one is taken, as a torn file may still have a whole batch. */
+static int take_each(struct walk *walk, struct error *error)
+{
+    int taken = empty_pack(walk, false, NULL, error);
+
+    for (unsigned i = 0; i < walk->pack_count && taken >= 0; i++) {
+        if (copy_out(walk, walk->pack + i, 1, ALONE, error) < 0)
+            return -1;
+        taken = empty_pack(walk, true, walk->pack[i], error);
+        if (taken == 0)
+            walk->taken->incomplete = true;
+    }
+    return taken >= 0 ? 0 : -1;
+}
+
 static int flush(struct walk *walk, struct error *error)
 {
-    int result = copy_out(walk, walk->pack, walk->pack_count, error);
+    int result = copy_out(walk, walk->pack, walk->pack_count, "", error), taken;
 
-    if (result == 1 && walk->pack_count > 1) {
-        result = empty_pack(walk, false, error);
-        for (unsigned i = 0; i < walk->pack_count && result == 0; i++) {
-            result = copy_out(walk, walk->pack + i, 1, error);
-            if (result >= 0)
-                result = empty_pack(walk, true, error);
-        }
-    } else if (result >= 0) {
-        result = empty_pack(walk, true, error);
+    if (result == 0) {
+        taken = empty_pack(walk, true, NULL, error);
+        /* Several had one name outside. */
+        if (taken >= 0 && (unsigned)taken < walk->pack_count)
+            walk->taken->incomplete = true;
+        result = taken >= 0 ? 0 : -1;
+    } else if (result > 0) {
+        result = take_each(walk, error);
     }
     while (walk->pack_count > 0)
         free(walk->pack[--walk->pack_count]);
@@ -284,6 +337,10 @@ static int on_entry(const struct drive_entry *entry, void *context)
 {
     struct walk *walk = context;
 
+    if (clock_ms() >= walk->tool.until_ms) {
+        walk->taken->incomplete = true;
+        return 1; /* a listing may have the same again and again */
+    }
     if (entry->is_folder)
         return add_folder(walk, entry->name);
     if (!is_wanted(walk, entry))
@@ -312,7 +369,7 @@ static int walk_through(struct walk *walk, struct error *error)
 
     if (result == -1)
         result = error->kind == ERROR_FAILED ? 0 : judge(walk, error);
-    if (result != 0)
+    if (result < 0)
         return -1;
     if (walk->pack_count > 0 && flush(walk, error) != 0)
         return -1;
