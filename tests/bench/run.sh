@@ -16,5 +16,6 @@ if [ "${GIGABYTE:-1}" != 0 ]; then
     node tests/bench/gigabyte.js
 fi
 if [ "${USB:-1}" != 0 ]; then
+    tests/bench/files_fat.sh
     tests/bench/usb.sh
 fi
