@@ -72,7 +72,7 @@ static int fail(const struct medium *medium, int errnum, const char *what, struc
     case ENOTCONN:
     case ESTALE:
         advice = "; was it pulled? Plug it in again and repeat this; if that does not help, check "
-                 "it (fsck)";
+                 "it (fsck), or use another folder";
         break;
     case EACCES:
     case EPERM:
