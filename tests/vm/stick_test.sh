@@ -177,11 +177,10 @@ says '^imported [1-9]' || fail 'nothing was imported'
 at_server first || fail 'the document is not at the server'
 mapfile -t seen </var/lib/boda/dock/seen
 [[ ${seen[0]} = boda ]] || fail "runs as ${seen[0]}"
-grep -q '^CapEff:.0*$' /var/lib/boda/dock/seen && grep -q '^CapBnd:.0*$' /var/lib/boda/dock/seen ||
-    fail "has capabilities: ${seen[*]}"
+[[ $(grep -c '^Cap\(Eff\|Bnd\):.0*$' /var/lib/boda/dock/seen) = 2 ]] || fail "has capabilities: ${seen[*]}"
 grep -q '^NoNewPrivs:.1$' /var/lib/boda/dock/seen || fail 'may gain privileges'
 for option in nosuid nodev noexec; do
-    grep -qE "/run/boda-stick.*[ ,]$option[, ]" /var/lib/boda/dock/seen || fail "not mounted $option: ${seen[*]}"
+    grep -qE "/run/boda-stick.*[ ,]${option}[, ]" /var/lib/boda/dock/seen || fail "not mounted $option: ${seen[*]}"
 done
 ! grep -q boda-stick /proc/1/mountinfo || fail 'the mount is seen outside'
 unplug
