@@ -124,10 +124,9 @@ class Demo {
             `${this.expected.length ? ', 1 that the server will refuse' : ''}`);
     }
 
-    // How many batches wait on their way to the tablet, in the store of one station.
+    // The stream from the server to the tablet, as one station's store has it.
     async toTablet(station) {
-        const to = (await station.status()).streams.filter((stream) => stream.to === this.tablet.name);
-        return to.reduce((sum, stream) => sum + stream.waiting, 0);
+        return (await station.status()).streams.find((stream) => stream.to === this.tablet.name) || { waiting: 0, highest: 0 };
     }
 
     async atTablet(what, predicate) {
@@ -180,23 +179,26 @@ class Demo {
 
     async down() {
         const { table, tablet, dock, courier, server } = this;
-        let waiting;
+        let there;
         await table.leg('the office, at the server', async () => ({ documents: await this.office.work(this.pouch) }));
         await table.leg('server -> dock -> courier', async () => {
             const before = server.stats ? await server.stats() : {};
             await this.atDock();
             await dock.fetched(this.limit_ms);
-            waiting = await this.toTablet(dock);
-            await waitFor('courier: has what the tablet should get', async () => await this.toTablet(courier) === waiting, this.limit_ms);
+            there = await this.toTablet(dock);
+            await waitFor('courier: has what the tablet should get', async () => {
+                const { highest, waiting } = await this.toTablet(courier);
+                return highest === there.highest && waiting === there.waiting;
+            }, this.limit_ms);
             const { batches } = await courier.status();
             await courier.unplug();
             const after = server.stats ? await server.stats() : {};
-            return { documents: server.stats && after.docs_served - before.docs_served, batches: waiting, bytes: batches.held_bytes };
+            return { documents: server.stats && after.docs_served - before.docs_served, batches: there.waiting, bytes: batches.held_bytes };
         });
         await table.leg('courier -> tablet', async () => {
             await this.atTablet('tablet: the server\'s updates', (b, { streams }) =>
-                streams.some((stream) => stream.to === tablet.name && stream.applied >= waiting && stream.waiting === 0));
-            return { batches: waiting };
+                streams.some((stream) => stream.to === tablet.name && stream.contiguous >= there.highest));
+            return { batches: there.waiting };
         });
         await table.leg('tablet -> PouchDB', async () => {
             const { fetched, purged } = await pull(server, this.pouch, tablet);
