@@ -218,8 +218,9 @@ int drive_image_read(const struct drive_image *image, const char *folder, const 
 int drive_image_write(const struct drive_image *image, const char *const *files, size_t count,
                       const char *folder, struct error *error)
 {
-    const char *arguments[DRIVE_IMAGE_FILES + 7] = {"mcopy", "-i", image->path, "-D", "A"};
-    size_t used = 5;
+    const char *arguments[DRIVE_IMAGE_FILES + 9] = {"mcopy", "-i", image->path, "-D",
+                                                    "a",     "-D", "A"};
+    size_t used = 7;
     char *path;
     int result;
 

@@ -316,18 +316,19 @@ static bool is_wanted(struct walk *walk, const struct drive_entry *entry)
     const struct drive_take_options *options = walk->options;
     const char *folder = walk->folder->path;
     uint64_t most = options->image_bytes / 4 - walk->left_bytes;
+    bool has_place = walk->taken->left_count < DRIVE_TAKE_LEFT_FILES;
 
     if (is_of_system(entry->name) ||
         drive_given_has(options->given, folder, entry->name, entry->size) ||
         (folder[0] == '\0' && (strcasecmp(entry->name, README_NAME) == 0 ||
                                strcasecmp(entry->name, DRIVE_TAKE_STATUS) == 0)))
         return false;
-    if (is_batch(entry->name))
+    if (is_batch(entry->name)) {
         most = BATCH_MAX_BYTES;
-    else if (walk->taken->left_count == DRIVE_TAKE_LEFT_FILES)
-        most = 0;
+        has_place = true;
+    }
     /* No image has more than its size in files, but one whose files share their clusters. */
-    if (entry->size <= most && entry->size <= options->image_bytes - walk->bytes)
+    if (has_place && entry->size <= most && entry->size <= options->image_bytes - walk->bytes)
         return true;
     walk->taken->incomplete = true;
     return false;
