@@ -211,6 +211,7 @@ static int run_check(const struct options *options)
     const struct check_options check = {.udc = options->udc,
                                         .identity = options->identity,
                                         .passphrase_file = options->passphrase_file,
+                                        .drive = options->drive_bytes != 0,
                                         .store = options->store};
     struct error error;
     int status = check_run(&check, stdout, &error);

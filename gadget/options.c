@@ -22,7 +22,7 @@ static void print_help(void)
     puts(
         "usage: " PROGRAM " --identity FILE --store DIR --usb [options]\n"
         "       " PROGRAM " --identity FILE --store DIR --listen unix:PATH [options]\n"
-        "       " PROGRAM " check [--identity FILE] [--store DIR] [--udc NAME]\n"
+        "       " PROGRAM " check [--identity FILE] [--store DIR] [--udc NAME] [--drive]\n"
         "       " PROGRAM " --store DIR export FOLDER [--all]\n"
         "       " PROGRAM " --store DIR [--identity FILE] import FOLDER|FILE...\n"
         "\n"

@@ -40,6 +40,8 @@ int check_run(const struct check_options *options, FILE *out, struct error *erro
     check_udc(root, options->udc, &findings, udc);
     check_board(root, udc, &findings);
     check_kernel(root, &findings);
+    if (options->drive)
+        check_drive(root, &findings);
     check_user(&findings);
     check_lamp(root, &findings);
     check_station(root, options, &findings);

@@ -11,6 +11,7 @@
  *   a section that this model does not read), or that it was not restarted since; for other boards
  *   what the device tree says of their USB ports.
  * - kernel: libcomposite and FunctionFS are there, or which option it lacks; configfs; asynchronous I/O.
+ * - drive (where asked for): mtools, dosfstools, the kernel's mass storage.
  * - set-up: whether this user may do it, and the LEDs that --lamp can have.
  * - identity (where given): private, PKCS#12, a courier's; opened when a passphrase is at hand.
  * - store (where given): a disk that keeps it at power off, room, writable, and when there is a store
@@ -20,6 +21,7 @@
 #ifndef BODA_GADGET_CHECK_H
 #define BODA_GADGET_CHECK_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -29,6 +31,7 @@ struct check_options {
     const char *udc;             /* NULL: the first one */
     const char *identity;        /* a file as given, not below root; NULL: not checked */
     const char *passphrase_file; /* NULL: CREDENTIALS_DIRECTORY, else the identity stays closed */
+    bool drive;                  /* also what --drive needs */
     const char *store;           /* a folder as given, not below root; NULL: not checked */
 };
 

@@ -26,6 +26,9 @@ void check_kernel(const char *root, struct findings *findings);
 enum check_module { CHECK_MODULE_NONE, CHECK_MODULE_LOADABLE, CHECK_MODULE_THERE };
 enum check_module check_kernel_module(const char *root, const char *module);
 
+/* What --drive needs beside it. */
+void check_drive(const char *root, struct findings *findings);
+
 /* Identity and store. */
 void check_station(const char *root, const struct check_options *options,
                    struct findings *findings);
