@@ -111,6 +111,10 @@ static int work_ask(struct keeper *keeper, void *context)
     if (keeper_bind(keeper, &error) != -1 || error.kind != ERROR_FAILED ||
         keeper_udc(keeper)[0] != '\0')
         return 3;
+    if (keeper_has_drive(keeper) || keeper_insert(keeper, &error) != -1 ||
+        error.kind != ERROR_FAILED || keeper_eject(keeper, &error) != -1 ||
+        error.kind != ERROR_FAILED || strstr(error.text, "has no drive") == NULL)
+        return 4;
     return 42;
 }
 
