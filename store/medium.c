@@ -11,16 +11,17 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "store/file_name.h"
+#include "store/medium_error.h"
 
 #define GROUP_FILES 256u
 #define GROUP_BYTES (32u << 20)
 #define GROUP_FOLDERS 16u
 #define TEMPORARY_BYTES 17 /* ".boda-XXXXXX.tmp" with its zero */
 #define LETTERS "abcdefghijklmnopqrstuvwxyz234567"
+#define TRIES 100 /* to find a name that is free */
 #define OPEN_FOLDER (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 struct waiting {
@@ -47,42 +48,9 @@ struct medium {
     uint64_t written, written_bytes;
 };
 
-/* ---- words ---------------------------------------------------------------------------------------- */
-
-/* What ERRNUM of the medium means to whoever holds it in the hand; WHAT was tried. */
 static int fail(const struct medium *medium, int errnum, const char *what, struct error *error)
 {
-    const char *advice = "";
-    struct statvfs room;
-
-    switch (errnum) {
-    case ENOSPC:
-    case EDQUOT:
-        advice = "; make room on it, or go on with another medium";
-        if (fstatvfs(medium->fd, &room) == 0 && room.f_bavail > 256)
-            advice = "; its file system has no room for more files in one folder: go on with "
-                     "another medium";
-        break;
-    case EROFS:
-        advice = "; is it locked by a switch, or was it damaged (fsck)?";
-        break;
-    case EIO:
-    case ENODEV:
-    case ENXIO:
-    case ENOTCONN:
-    case ESTALE:
-        advice = "; was it pulled? Plug it in again and repeat this; if that does not help, check "
-                 "it (fsck), or use another folder";
-        break;
-    case EACCES:
-    case EPERM:
-        advice = "; give this user the right to it";
-        break;
-    default:
-        break;
-    }
-    return error_set(error, errnum == ENOSPC || errnum == EDQUOT ? ERROR_FULL : ERROR_FAILED,
-                     "%s: cannot %s: %s%s", medium->path, what, strerror(errnum), advice);
+    return medium_error(medium->path, medium->fd, errnum, what, error);
 }
 
 /* ---- folders -------------------------------------------------------------------------------------- */
@@ -134,6 +102,47 @@ void medium_close(struct medium *medium)
     free(medium);
 }
 
+/* Bring all that was written to the medium itself.  One syncfs is as good as an fsync of each file (Linux 5.8 tells its
+ * errors), and much faster on FAT; but there it leaves the medium's own cache alone, which an fsync empties.  Fsyncs of
+ * folders would not do: FAT renames a file of no bytes, and notes those when the file itself is written back. */
+static int settle(const struct medium *medium)
+{
+    return syncfs(medium->fd) != 0 || fsync(medium->fd) != 0 ? -1 : 0;
+}
+
+static int draw_name(const struct medium *medium, char name[TEMPORARY_BYTES], struct error *error)
+{
+    unsigned char random[6];
+
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return fail(medium, errno, "have a temporary file", error);
+    (void)strcpy(name, ".boda-XXXXXX.tmp");
+    for (size_t i = 0; i < sizeof random; i++)
+        name[6 + i] = LETTERS[random[i] % (sizeof LETTERS - 1)];
+    return 0;
+}
+
+/* Make FOLDER, if it is not there.  It has its name when all else of it is on the medium: one that a power cut has torn
+ * would be in the way for ever. */
+static int make_folder(const struct medium *medium, const char *folder, struct error *error)
+{
+    char name[TEMPORARY_BYTES];
+    struct stat status;
+
+    if (fstatat(medium->fd, folder, &status, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return fail(medium, errno, "open a folder in it", error);
+    if (draw_name(medium, name, error) != 0)
+        return -1;
+    if (mkdirat(medium->fd, name, 0755) == 0 && settle(medium) == 0 &&
+        renameat(medium->fd, name, medium->fd, folder) == 0 && settle(medium) == 0)
+        return 0;
+    (void)fail(medium, errno, "make a folder in it", error);
+    (void)unlinkat(medium->fd, name, AT_REMOVEDIR);
+    return -1;
+}
+
 /* FOLDER among the open ones, opened (and made, if MAKE) when it is not: 1 with *INDEX, 0 it is not there, -1. */
 static int find_folder(struct medium *medium, const char *folder, bool make, size_t *index,
                        struct error *error)
@@ -153,8 +162,8 @@ static int find_folder(struct medium *medium, const char *folder, bool make, siz
         *index = 0;
     }
     if (folder != NULL) {
-        if (make && mkdirat(medium->fd, folder, 0755) != 0 && errno != EEXIST)
-            return fail(medium, errno, "make a folder in it", error);
+        if (make && make_folder(medium, folder, error) != 0)
+            return -1;
         fd = openat(medium->fd, folder, OPEN_FOLDER);
         if (fd < 0 && errno == ENOENT && !make)
             return 0;
@@ -344,14 +353,9 @@ int medium_lock(struct medium *medium, struct error *error)
 /* All temporary names are at the top: a folder with 10,000 files is slow to look into on FAT. */
 static int make_temporary(struct medium *medium, char name[TEMPORARY_BYTES], struct error *error)
 {
-    unsigned char random[6];
-
-    for (int tries = 0; tries < 100; tries++) {
-        if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-            return fail(medium, errno, "have a temporary file", error);
-        (void)strcpy(name, ".boda-XXXXXX.tmp");
-        for (size_t i = 0; i < sizeof random; i++)
-            name[6 + i] = LETTERS[random[i] % (sizeof LETTERS - 1)];
+    for (int tries = 0; tries < TRIES; tries++) {
+        if (draw_name(medium, name, error) != 0)
+            return -1;
         medium->file =
             openat(medium->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
         if (medium->file >= 0)
@@ -440,14 +444,6 @@ static int rename_all(struct medium *medium, struct error *error)
     return 0;
 }
 
-/* Bring all that was written to the medium itself.  One syncfs is as good as an fsync of each file (Linux 5.8 tells its
- * errors), and much faster on FAT; but there it leaves the medium's own cache alone, which an fsync empties.  Fsyncs of
- * folders would not do: FAT renames a file of no bytes, and notes those when the file itself is written back. */
-static int settle(const struct medium *medium)
-{
-    return syncfs(medium->fd) != 0 || fsync(medium->fd) != 0 ? -1 : 0;
-}
-
 int medium_sync(struct medium *medium, struct error *error)
 {
     /* No name before its bytes. */
@@ -482,4 +478,10 @@ int medium_remove(struct medium *medium, const char *folder, const char *name, s
     if (unlinkat(medium->folders[index].fd, name, 0) != 0 && errno != ENOENT)
         return fail(medium, errno, "be written to", error);
     return 0;
+}
+
+void medium_remove_folder(struct medium *medium, const char *name)
+{
+    if (unlinkat(medium->fd, name, AT_REMOVEDIR) == 0)
+        medium->dirty = true;
 }
