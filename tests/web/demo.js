@@ -93,7 +93,7 @@ async function pull(server, pouch, tablet) {
 
 class Demo {
     constructor(dir, count) {
-        Object.assign(this, { dir, count, limit_ms: 60000 + count * 50, table: new Table(), differences: [], refusals: [] });
+        Object.assign(this, { dir, count, limit_ms: (env.USB ? 240000 : 60000) + count * 50, table: new Table(), differences: [], refusals: [] });
     }
 
     async open() {
@@ -185,8 +185,8 @@ class Demo {
             const before = server.stats ? await server.stats() : {};
             await this.atDock();
             await dock.fetched(this.limit_ms);
-            there = await this.toTablet(dock);
             await waitFor('courier: has what the tablet should get', async () => {
+                there = await this.toTablet(dock);          // which a receipt that came with the courier may still change
                 const { highest, waiting } = await this.toTablet(courier);
                 return highest === there.highest && waiting === there.waiting;
             }, this.limit_ms);
