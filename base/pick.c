@@ -79,13 +79,17 @@ static void flatten(unsigned char *bytes, size_t size, char unwanted)
         *at++ = ' ';
 }
 
+static bool is_between(unsigned char byte)
+{
+    return byte == ' ' || byte == '\t' || byte == ',' || byte == ':';
+}
+
 /* What comes ahead of a value is kept, too, as its first byte is only told of behind it. */
 static int trim(struct pick *pick, struct track *track)
 {
     const struct buffer *kept = &pick->kept;
 
-    while (track->armed && track->start < kept->length &&
-           memchr(" \t,:", kept->data[track->start], 4) != NULL)
+    while (track->armed && track->start < kept->length && is_between(kept->data[track->start]))
         track->start++;
     if (kept->length - track->start <= track->place->most_bytes)
         return 1;

@@ -148,6 +148,8 @@ static int take(struct child *child, int *fd, struct buffer *output, struct erro
         keep_words(child, bytes, (size_t)got);
         return 0;
     }
+    if (output == NULL)
+        return 0;
     room = output->limit == 0 || output->limit - output->length > (size_t)got
                ? (size_t)got
                : output->limit - output->length;

@@ -413,7 +413,7 @@ static int take_named(struct import *import, const char *path, struct error *err
 
     if (strlen(path) >= sizeof copy)
         return error_set(error, ERROR_USAGE, "%s: the path is too long", path);
-    (void)strcpy(copy, path);
+    (void)snprintf(copy, sizeof copy, "%s", path);
     folder = dirname(copy);
     if (realpath(folder, parent) != NULL && file_name_station(basename(parent), station) &&
         (is_courier(import->options.store) || is_destination(import->options.store, station)))
@@ -422,7 +422,7 @@ static int take_named(struct import *import, const char *path, struct error *err
     if (import->medium == NULL)
         return -1;
     import->named = true;
-    (void)strcpy(copy, path);
+    (void)snprintf(copy, sizeof copy, "%s", path);
     result = take_file(import, basename(copy), error);
     import->named = false;
     import->to = NULL;

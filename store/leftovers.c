@@ -2,6 +2,7 @@
 #include "store/leftovers.h"
 
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +36,7 @@ static int collect(const char *name, enum medium_kind kind, void *context, struc
     if (kind == MEDIUM_FOLDER && medium_is_temporary(name))
         medium_remove_folder(leftovers->medium, name);
     if (kind == MEDIUM_FILE && medium_is_temporary(name) && leftovers->count < LEFTOVERS_MOST)
-        (void)strcpy(leftovers->items[leftovers->count++].name, name);
+        (void)snprintf(leftovers->items[leftovers->count++].name, LEFTOVER_NAME_BYTES, "%s", name);
     return 0;
 }
 

@@ -116,7 +116,7 @@ static int draw_name(const struct medium *medium, char name[TEMPORARY_BYTES], st
 
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return fail(medium, errno, "have a temporary file", error);
-    (void)strcpy(name, ".boda-XXXXXX.tmp");
+    memcpy(name, ".boda-XXXXXX.tmp", TEMPORARY_BYTES);
     for (size_t i = 0; i < sizeof random; i++)
         name[6 + i] = LETTERS[random[i] % (sizeof LETTERS - 1)];
     return 0;
@@ -377,7 +377,7 @@ int medium_begin(struct medium *medium, const char *folder, const char *name, st
     waiting = &medium->group[medium->count];
     if (strlen(name) >= sizeof waiting->name)
         return fail(medium, ENAMETOOLONG, "have such a file", error);
-    (void)strcpy(waiting->name, name);
+    (void)snprintf(waiting->name, sizeof waiting->name, "%s", name);
     if (find_folder(medium, folder, true, &waiting->folder, error) != 1)
         return -1;
     if (waiting != &medium->group[medium->count]) { /* synced, to open one folder more */

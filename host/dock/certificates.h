@@ -24,9 +24,9 @@ int certificates_find(struct store *store, struct trust *trust, const char *depl
                       const char *name, struct certificate *out, struct error *why,
                       struct error *error);
 
-/* The names of all stations of which one is known, each once, in order; the caller frees *NAMES, which is
+/* The names of all stations of which one is known, each once, in order; the caller frees *OUT, which is
  * NULL when there is none. */
-int certificates_names(struct store *store, const char *deployment,
-                       char (**names)[STORE_NAME_BYTES], size_t *count, struct error *error);
+int certificates_names(struct store *store, const char *deployment, char (**out)[STORE_NAME_BYTES],
+                       size_t *count, struct error *error);
 
 #endif

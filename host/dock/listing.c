@@ -82,7 +82,7 @@ static int read_body(const char *body, size_t size, const struct pick_place *pla
         return -1;
     if (pick_feed(pick, body, size, &why) != 0 || pick_end(pick, &why) != 0) {
         if (pick_fault(pick) == PICK_MALFORMED)
-            result = malformed(error, why.text);
+            (void)malformed(error, why.text);
         else if (error != NULL)
             *error = why;
         result = -1;

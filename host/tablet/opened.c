@@ -107,26 +107,26 @@ static int open_batch(struct opened *opened, const unsigned char *id, struct ent
     struct batch found;
     int result = batches_find(opened->store, id, &found, error);
 
-    if (result == 0)
-        return error_set(error, ERROR_FAILED, "shelf: a batch of it is not in the store");
+    if (result != 1)
+        return result < 0
+                   ? -1
+                   : error_set(error, ERROR_FAILED, "shelf: a batch of it is not in the store");
     /* The plaintext is not known yet: it is taken for as large as what is sealed. */
     (void)make_room(opened, found.label.size);
-    if (result == 1)
-        result = batches_load(opened->store, id, &bytes, error);
-    if (result == 0) {
-        opened->count++;
-        result = batch_open(opened->identity, opened->trust, &found.label, bytes.data, bytes.length,
-                            &batch, NULL, error);
-        if (result == 0)
-            result = 1;
-        else if (error->kind == ERROR_CORRUPT || error->kind == ERROR_REFUSED)
-            result = 0;
+    if (batches_load(opened->store, id, &bytes, error) != 0) {
+        buffer_free(&bytes);
+        return -1;
     }
+    opened->count++;
+    result = batch_open(opened->identity, opened->trust, &found.label, bytes.data, bytes.length,
+                        &batch, NULL, error);
     buffer_free(&bytes);
-    if (result == 0)
+    if (result != 0 && error->kind != ERROR_CORRUPT && error->kind != ERROR_REFUSED)
+        return -1;
+    if (result != 0) {
         log_error("shelf: %s; its documents are asked for anew", error->text);
-    if (result != 1)
-        return result;
+        return 0;
+    }
     *out = make_room(opened, batch.plain.length);
     memcpy((*out)->id, id, BATCH_ID_BYTES);
     (*out)->batch = batch;

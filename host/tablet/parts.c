@@ -41,9 +41,14 @@ static bool in_attachment(const struct reader *reader)
     return reader->depth == DEPTH_ATTACHMENT && reader->member == MEMBER_ATTACHMENTS;
 }
 
+static bool is_blank(char byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
+}
+
 static size_t skip_blanks(const struct reader *reader, size_t at)
 {
-    while (at < reader->size && memchr(" \t\r\n", reader->json[at], 4) != NULL)
+    while (at < reader->size && is_blank(reader->json[at]))
         at++;
     return at;
 }

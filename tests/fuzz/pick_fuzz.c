@@ -20,11 +20,15 @@ static const struct pick_place places[] = {
 };
 #define PLACES (sizeof places / sizeof *places)
 
+static bool is_around(char byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\r' || byte == ',' || byte == ':';
+}
+
 static int take(unsigned place, const char *json, size_t size, void *context, struct error *error)
 {
     if (size == 0 || size > places[place].most_bytes || json[size] != '\n' ||
-        memchr(json, '\n', size) != NULL || memchr(" \t\r,:", json[0], 5) != NULL ||
-        memchr(" \t\r,:", json[size - 1], 5) != NULL)
+        memchr(json, '\n', size) != NULL || is_around(json[0]) || is_around(json[size - 1]))
         abort();
     if (buffer_printf(context, error, "%u ", place) != 0)
         return -1;

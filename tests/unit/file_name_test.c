@@ -39,7 +39,7 @@ static void made_and_read(void **state)
         "t.",
         "com1",
         "com10",
-        "x-" EPOCH "-5-" ID,
+        ("x-" EPOCH "-5-" ID),
         "0",
         "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn."};
     char name[FILE_NAME_BYTES], folder[FILE_NAME_FOLDER_BYTES], to[STORE_NAME_BYTES];

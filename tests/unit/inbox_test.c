@@ -221,7 +221,7 @@ static void expect_shelf(struct fixture *f, const char *expected)
 /* The document of the shelf is LINE of its batch, in the sealed bytes that are kept. */
 static void expect_line(struct fixture *f, const char *id, const char *line)
 {
-    struct opened_batch opened;
+    struct opened_batch opened = {0};
     struct buffer bytes = {0};
     struct shelf_doc doc;
 

@@ -15,7 +15,6 @@
 
 #include "store/holdings.h"
 #include "store/ledger.h"
-#include "store/ledger.h"
 #include "store/receipt.h"
 #include "store/streams.h"
 #include "tests/unit/support/deployment.h"
