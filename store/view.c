@@ -400,6 +400,22 @@ int view_count(struct store *store, const char *db, int64_t *count, struct error
     return result < 0 ? -1 : 0;
 }
 
+int view_stamp(struct store *store, const char *db, char stamp[VIEW_STAMP_BYTES],
+               struct error *error)
+{
+    static const char STAMP[] = "SELECT epoch || ' ' || seq FROM view WHERE db = ?1";
+    struct statement s = statement_start(store, STAMP);
+    int result;
+
+    stamp[0] = '\0';
+    statement_text(&s, 1, db);
+    result = statement_step(&s, error);
+    if (result == 1)
+        statement_get_text(&s, 0, stamp, VIEW_STAMP_BYTES);
+    statement_end(&s);
+    return result < 0 ? -1 : 0;
+}
+
 int view_next(struct store *store, const char *db, const char *after_id, char id[DOC_ID_BYTES],
               char rev[DOC_REV_BYTES], struct error *error)
 {

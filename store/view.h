@@ -10,6 +10,7 @@
 
 #define VIEW_PLAIN_BYTES BATCH_LIST_BYTES
 #define VIEW_LINE_MOST 500 /* pairs or ids in a line */
+#define VIEW_STAMP_BYTES (STORE_EPOCH_BYTES + 20)
 
 struct view_making {
     const char *tablet, *db, *user;
@@ -35,6 +36,11 @@ int view_apply(struct store *store, const struct opened_batch *view, const struc
 
 /* The applied view of DB: how many revisions it lists; *COUNT is -1 when there is none yet. */
 int view_count(struct store *store, const char *db, int64_t *count, struct error *error);
+
+/* A word that another view of DB does not have, "" while there is none: who reads a listing piece by piece, and finds
+ * the same word behind it, has read one listing. */
+int view_stamp(struct store *store, const char *db, char stamp[VIEW_STAMP_BYTES],
+               struct error *error);
 
 /* The next listed document behind AFTER_ID (NULL: the first), and the revision that it is listed by, of several the
  * one of the highest generation: 1, 0, -1.  AFTER_ID and ID may be one array. */

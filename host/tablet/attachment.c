@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/tablet/delivery.h"
 #include "host/tablet/parts.h"
 #include "host/tablet/route.h"
 
@@ -87,9 +88,12 @@ static int find(struct request *request, struct attachment *attachment, struct e
         return found < 0 ? -1 : 0;
     attachment->place = opened_place(&doc);
     found = opened_doc(request->service->opened, &attachment->place, &json, error);
-    if (found == 1)
-        found = parts_read(json, attachment->place.size, &revisions, compare, request, error);
-    return found;
+    if (found == 0 && delivery_give_up(request, request->id, error) == 0)
+        return error_set(error, ERROR_TEMPORARY,
+                         "shelf: the document cannot be opened; it is asked for anew");
+    if (found != 1)
+        return -1;
+    return parts_read(json, attachment->place.size, &revisions, compare, request, error);
 }
 
 void attachment_get(struct request *request)

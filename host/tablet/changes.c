@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/pick.h"
+#include "host/tablet/delivery.h"
 #include "host/tablet/newcomer.h"
 #include "host/tablet/route.h"
 #include "host/tablet/shown.h"
@@ -196,6 +197,8 @@ static int begin_doc(struct changes *changes, const struct shelf_doc *doc, struc
     const char *json;
     int result = opened_doc(opened, &place, &json, error);
 
+    if (result == 0)
+        return delivery_give_up(changes->request, doc->id, error);
     if (result != 1)
         return result;
     if (shown_begin(&changes->shown, opened, &place, json, &changes->options, NULL, error) != 0)

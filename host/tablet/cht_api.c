@@ -21,6 +21,7 @@ struct cht_api {
     bool wrote;
     /* get-ids */
     int64_t count;
+    char stamp[VIEW_STAMP_BYTES]; /* of the view that is read */
     char after[DOC_ID_BYTES];
     /* get-deletes */
     struct pick *pick;
@@ -74,6 +75,20 @@ static int write_end(struct cht_api *api, struct buffer *out, struct error *erro
                          api->count >= WARN_DOCS ? "true" : "false", WARN_DOCS);
 }
 
+/* A view that was replaced meanwhile: half of each would be no list at all, and the app would purge by it. */
+static int check_view(const struct cht_api *api, struct error *error)
+{
+    const struct request *request = api->request;
+    char stamp[VIEW_STAMP_BYTES];
+
+    if (view_stamp(request->service->store, request->db, stamp, error) != 0)
+        return -1;
+    if (strcmp(stamp, api->stamp) == 0)
+        return 0;
+    return error_set(error, ERROR_TEMPORARY,
+                     "get-ids: a newer list came while this one was sent; the app asks again");
+}
+
 static enum answer_step more_ids(struct request *request, struct buffer *out, struct error *error)
 {
     struct cht_api *api = request->state;
@@ -91,7 +106,7 @@ static enum answer_step more_ids(struct request *request, struct buffer *out, st
         if (found == 1)
             memcpy(api->after, id, sizeof api->after);
     }
-    if (found < 0 || (found == 0 && write_end(api, out, error) != 0))
+    if (found < 0 || (found == 0 && write_end(api, out, error) != 0) || check_view(api, error) != 0)
         return ANSWER_FAILED;
     return found == 1 ? ANSWER_MORE : ANSWER_END;
 }
@@ -107,7 +122,8 @@ void cht_api_get_ids(struct request *request)
         return;
     }
     api->request = request;
-    if (view_count(request->service->store, request->db, &api->count, &error) != 0) {
+    if (view_stamp(request->service->store, request->db, api->stamp, &error) != 0 ||
+        view_count(request->service->store, request->db, &api->count, &error) != 0) {
         answer_fault(&request->answer, &error);
     } else if (api->count < 0) {
         /* An empty list would say that nothing is this user's, and the app would purge what it has. */

@@ -178,16 +178,13 @@ int delivery_settle(struct delivery *delivery, struct error *error)
     return begun ? store_commit(store, error) : 0;
 }
 
-/* A batch that cannot be opened any more: its document leaves the shelf, so that the server is asked for it
- * anew. */
-static int give_up(struct delivery *delivery, struct item *item, struct error *error)
+int delivery_give_up(struct request *request, const char *id, struct error *error)
 {
-    struct store *store = delivery->request->service->store;
+    struct store *store = request->service->store;
 
-    item->state = ITEM_MISSING;
     if (store_begin(store, error) != 0)
         return -1;
-    if (shelf_drop(store, delivery->request->db, word(delivery, item->id), NULL, error) != 0 ||
+    if (shelf_drop(store, request->db, id, NULL, error) != 0 ||
         streams_set_due(store, SERVER_NAME, true, error) != 0) {
         store_rollback(store);
         return -1;
@@ -240,8 +237,10 @@ static int get(struct delivery *delivery, struct item *item, const char **json, 
 {
     int result = opened_doc(delivery->request->service->opened, &item->place, json, error);
 
-    if (result == 0)
-        return give_up(delivery, item, error);
+    if (result == 0) {
+        item->state = ITEM_MISSING;
+        return delivery_give_up(delivery->request, word(delivery, item->id), error);
+    }
     if (result == 1 && item->state == ITEM_NEWER && !item->checked &&
         check_lineage(delivery, item, *json, error) != 0)
         return -1;

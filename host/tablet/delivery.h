@@ -39,6 +39,9 @@ int delivery_set_tail(struct delivery *delivery, const char *tail, struct error 
  * from now on (docs/down.md, section 1): in a transaction of its own. */
 int delivery_settle(struct delivery *delivery, struct error *error);
 
+/* ID's batch cannot be opened any more (opened_doc): ID leaves the shelf, and the server is asked for it anew. */
+int delivery_give_up(struct request *request, const char *id, struct error *error);
+
 /* The next piece: MORE, END or FAILED. */
 enum answer_step delivery_more(struct delivery *delivery, struct buffer *out, struct error *error);
 

@@ -288,7 +288,7 @@ int routes_hold(struct request *request, size_t bytes, struct error *error)
 
     if (bytes > ROUTES_HELD_BYTES - service->held_bytes)
         return error_set(error, ERROR_TEMPORARY,
-                         "http: too much is asked for at the same time; try again");
+                         "too much is asked for at the same time; try again");
     service->held_bytes += bytes;
     request->held_bytes += bytes;
     return 0;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later
  *
- * host/tablet: what is served from the shelf, in CouchDB's and CHT's shapes: bytes as they came, cut as asked for;
- * each batch opened once where that is enough.
+ * host/tablet: what is served from the shelf, in CouchDB's and CHT's shapes: bytes as they came, cut as asked for.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -375,130 +374,51 @@ static void test_cht(void **state)
     shelved_expect(s, "GET", "/_boda/page.js", NULL, 200, "*/_boda/status");
 }
 
-/* ---- many documents ---- */
-
-#define MANY 400
-#define A_BATCH 40
-
-static void receive_many(struct shelved *s, size_t doc_bytes)
+/* A listing of COUNT documents, with revisions of GENERATION. */
+static void receive_view(struct shelved *s, int count, int generation)
 {
-    char *filler = malloc(doc_bytes + 1);
     struct buffer lines = {0};
 
-    assert_non_null(filler);
-    memset(filler, 'x', doc_bytes);
-    filler[doc_bytes] = '\0';
-    for (int i = 0; i < MANY; i++) {
-        STORES_OK(
-            buffer_printf(
-                &lines, &s->error,
-                "{\"_id\":\"d%03d\",\"_rev\":\"1-%d\",\"x\":\"%s\",\"_revisions\":{\"start\":1,"
-                "\"ids\":[\"%d\"]}}\n",
-                i, i, filler, i) == 0,
-            &s->error);
-        if (i % A_BATCH < A_BATCH - 1)
-            continue;
-        STORES_OK(buffer_append(&lines, "", 1, &s->error) == 0, &s->error);
-        receive(s, (char *)lines.data);
-        lines.length = 0;
-    }
+    STORES_OK(buffer_printf(&lines, &s->error, "{\"view\":{\"server\":\"\",\"at\":%d}}\n",
+                            generation) == 0,
+              &s->error);
+    for (int i = 0; i < count; i++)
+        STORES_OK(buffer_printf(&lines, &s->error, "{\"docs\":[[\"document-%060d\",\"%d-a\"]]}\n",
+                                i, generation) == 0,
+                  &s->error);
+    STORES_OK(buffer_append(&lines, "", 1, &s->error) == 0, &s->error);
+    shelved_receive(s, "view", "medic", (char *)lines.data);
     buffer_free(&lines);
-    free(filler);
 }
 
-/* Ask for COUNT of them, each STEP-th; all come, in the order of asking.  How many batches were opened. */
-static uint64_t ask_many(struct shelved *s, int count, int step)
+/* The list is replaced while it is sent: half of each is no list. */
+static void test_view_is_replaced(void **state)
 {
-    uint64_t before = opened_count(s->service.opened);
-    struct buffer body = {0};
+    struct shelved *s = *state;
+    struct request request;
+    struct error error;
+    enum answer_step step;
     unsigned status;
-    json_t *answer, *results;
     char *text;
+    json_t *answer;
 
-    STORES_OK(buffer_printf(&body, &s->error, "{\"docs\":[") == 0, &s->error);
-    for (int i = 0; i < count; i++)
-        STORES_OK(buffer_printf(&body, &s->error, "%s{\"id\":\"d%03d\",\"rev\":\"1-%d\"}",
-                                i > 0 ? "," : "", i * step % MANY, i * step % MANY) == 0,
-                  &s->error);
-    STORES_OK(buffer_append(&body, "]}", 3, &s->error) == 0, &s->error);
-    text = shelved_ask(s, "POST", "/medic/_bulk_get", NULL, (char *)body.data, &status, NULL);
+    receive_view(s, 2000, 1);
+    routes_begin(&request, &s->service, "GET", "/api/v1/replication/get-ids");
+    routes_end(&request);
+    assert_int_equal(request.answer.status, 200);
+    assert_int_equal(routes_more(&request, &error), ANSWER_MORE);
+    receive_view(s, 2001, 2);
+    while ((step = routes_more(&request, &error)) == ANSWER_MORE)
+        continue;
+    assert_int_equal(step, ANSWER_FAILED);
+    assert_int_equal(error.kind, ERROR_TEMPORARY);
+    routes_free(&request);
+
+    text = shelved_ask(s, "GET", "/api/v1/replication/get-ids", NULL, NULL, &status, NULL);
     answer = json_loads(text, 0, NULL);
-    assert_non_null(answer);
-    results = json_object_get(answer, "results");
-    assert_int_equal(json_array_size(results), count);
-    for (int i = 0; i < count; i++) {
-        json_t *doc = json_object_get(
-            json_array_get(json_object_get(json_array_get(results, (size_t)i), "docs"), 0), "ok");
-        char id[8];
-
-        (void)snprintf(id, sizeof id, "d%03d", i * step % MANY);
-        assert_string_equal(json_string_value(json_object_get(doc, "_id")), id);
-        assert_null(json_object_get(doc, "_revisions"));
-    }
+    assert_int_equal(json_array_size(json_object_get(answer, "doc_ids_revs")), 2001);
     json_decref(answer);
     free(text);
-    buffer_free(&body);
-    return opened_count(s->service.opened) - before;
-}
-
-static void test_batches_are_opened_once(void **state)
-{
-    struct shelved *s = *state;
-
-    receive_many(s, 30000); /* ten batches of 1.2 MB: not all can be kept */
-    assert_int_equal(ask_many(s, A_BATCH, 1), 1);
-    assert_int_equal(ask_many(s, A_BATCH, 1), 0);
-    /* 1 MiB is 34 of them: they are opened in the order of their batches, then answered as asked. */
-    assert_true(ask_many(s, 33, 37) <= 10);
-}
-
-/* More is asked for at a time than may be held: it is all answered, or refused with words. */
-static void test_much_at_a_time(void **state)
-{
-    struct shelved *s = *state;
-
-    receive_many(s, 1000);
-    s->service.held_bytes = ROUTES_HELD_BYTES - 30000; /* others hold that much */
-    assert_true(ask_many(s, 100, 37) >= 10);
-    s->service.held_bytes = ROUTES_HELD_BYTES - 100;
-    shelved_expect(
-        s, "POST", "/medic/_bulk_get",
-        "{\"docs\":[{\"id\":\"d000\",\"rev\":\"1-0\"},{\"id\":\"d000\",\"rev\":\"1-0\"}]}", 503,
-        "*try again");
-    s->service.held_bytes = 0;
-}
-
-/* A document larger than what is made at a time. */
-static void test_large_documents(void **state)
-{
-    static const char head[] =
-        "{\"_id\":\"l\",\"_rev\":\"1-l\",\"_revisions\":{\"start\":1,\"ids\":[\"l\"]},"
-        "\"_attachments\":{\"a\":{\"data\":\"";
-    struct shelved *s = *state;
-    size_t base64 = 3000000, size = sizeof head - 1 + base64 + 4, got;
-    char *line = malloc(size + 2), *text;
-    unsigned status;
-
-    assert_non_null(line);
-    memcpy(line, head, sizeof head);
-    memset(line + sizeof head - 1, 'A', base64);
-    memcpy(line + size - 4, "\"}}}\n", 6);
-    receive(s, line);
-    text = shelved_ask(s, "GET", "/medic/l?revs=true&attachments=true", NULL, NULL, &status, &got);
-    assert_int_equal(status, 200);
-    assert_int_equal(got, size + 1);
-    assert_memory_equal(text, line, size + 1);
-    free(text);
-    shelved_expect(
-        s, "GET", "/medic/l", NULL, 200,
-        "{\"_id\":\"l\",\"_rev\":\"1-l\",\"_attachments\":{\"a\":{\"length\":2250000,\"stub\":true}}}\n");
-    text = shelved_ask(s, "GET", "/medic/l/a", NULL, NULL, &status, &got);
-    assert_int_equal(status, 200);
-    assert_int_equal(got, 2250000);
-    for (size_t i = 0; i < got; i++)
-        assert_int_equal(text[i], 0);
-    free(text);
-    free(line);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, shelved_set_up, shelved_tear_down)
@@ -506,20 +426,10 @@ static void test_large_documents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_changes),
-        TEST(test_bad_changes),
-        TEST(test_changes_of_ids),
-        TEST(test_longpoll),
-        TEST(test_bulk_get),
-        TEST(test_latest),
-        TEST(test_lost),
-        TEST(test_documents),
-        TEST(test_attachments),
-        TEST(test_ids),
-        TEST(test_cht),
-        TEST(test_batches_are_opened_once),
-        TEST(test_much_at_a_time),
-        TEST(test_large_documents),
+        TEST(test_changes),  TEST(test_bad_changes), TEST(test_changes_of_ids),
+        TEST(test_longpoll), TEST(test_bulk_get),    TEST(test_latest),
+        TEST(test_lost),     TEST(test_documents),   TEST(test_attachments),
+        TEST(test_ids),      TEST(test_cht),         TEST(test_view_is_replaced),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
