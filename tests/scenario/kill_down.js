@@ -6,7 +6,7 @@
 /*
  * Sudden death (SIGKILL) of tablet and dock at KILLS (20) seeded random moments of a two-way exchange: while the app synchronizes,
  * while a courier is at the tablet, while the dock replays and fetches. Restarted, everything arrives both ways, and all ends equal.
- * (200 kills take ten minutes on an idle machine: hence the bound, which those within do not come near.)
+ * The bound above is for 200 kills on a busy machine.
  */
 
 const assert = require('assert');
