@@ -292,7 +292,7 @@ static int take_last(struct import *import, const char *name, size_t size, struc
 {
     const unsigned char *bytes = import->arena.data + import->arena.length - size;
     unsigned char id[BATCH_ID_BYTES];
-    struct label label;
+    struct label label = {0};
     int result;
 
     if (EVP_Digest(bytes, size, id, NULL, EVP_sha256(), NULL) != 1)

@@ -50,7 +50,8 @@ struct medium {
 
 static int fail(const struct medium *medium, int errnum, const char *what, struct error *error)
 {
-    return medium_error(medium->path, medium->fd, errnum, what, error);
+    (void)medium_error(medium->path, medium->fd, errnum, what, error);
+    return -1;
 }
 
 /* ---- folders -------------------------------------------------------------------------------------- */
