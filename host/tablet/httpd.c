@@ -18,6 +18,7 @@
 #include "host/tablet/listen.h"
 #include "host/tablet/reply.h"
 #include "host/tablet/routes.h"
+#include "host/tablet/sleepers.h"
 
 #define CONNECTIONS_MOST 64u
 #define CONNECTION_TIMEOUT_S 60u
@@ -26,10 +27,6 @@
  * answer; up to here. */
 #define DRAIN_BYTES (64u << 20)
 
-/* Those who wait for a change; one more, and the first of them is answered. */
-#define SLEEPERS_MOST 48u
-#define LOOK_MS 500 /* for a change, while somebody waits for one */
-
 /* One request on its way. */
 struct call {
     struct httpd *httpd;
@@ -37,14 +34,9 @@ struct call {
     struct MHD_Connection *connection;
     char *uri; /* as it came */
     bool begun;
-    struct call *next; /* of those who wait: for the outbox, or for a change */
+    struct sleeper sleeper; /* while it waits: for the outbox, or for a change */
     struct reply reply;
     size_t sent; /* of the answer's present piece */
-};
-
-struct calls {
-    struct call *first, **end;
-    unsigned count;
 };
 
 struct httpd {
@@ -52,14 +44,13 @@ struct httpd {
     int daemons_count;
     int wake; /* eventfd */
     bool stopping;
-    bool resumed; /* a connection was: MHD has work, though no descriptor says so */
     const char *const *origins;
     const struct identity *identity;
     struct secret secret;
     struct store *store;
     struct service service;
-    struct calls waiting, sleeping;
-    int64_t look_ms, version; /* when the store is looked at next; its version then */
+    struct sleepers_queue waiting; /* for the outbox */
+    struct sleepers sleepers;
     struct drain *drain;
 };
 
@@ -68,99 +59,10 @@ static const char *header(struct MHD_Connection *connection, const char *name)
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
-/* ---- those who wait: for the outbox, or for a change ---- */
-
-static void suspend(struct calls *calls, struct call *call)
-{
-    call->next = NULL;
-    *calls->end = call;
-    calls->end = &call->next;
-    calls->count++;
-    MHD_suspend_connection(call->connection);
-}
-
-static void resume_first(struct httpd *httpd, struct calls *calls)
-{
-    struct call *call = calls->first;
-
-    calls->first = call->next;
-    if (calls->first == NULL)
-        calls->end = &calls->first;
-    calls->count--;
-    httpd->resumed = true;
-    MHD_resume_connection(call->connection);
-}
-
 static void wake_next(struct httpd *httpd)
 {
     if (httpd->waiting.first != NULL && httpd->service.outbox_user == NULL)
-        resume_first(httpd, &httpd->waiting);
-}
-
-static void fall_asleep(struct httpd *httpd, struct call *call)
-{
-    if (httpd->sleeping.count == 0) {
-        httpd->look_ms = clock_ms() + LOOK_MS;
-        (void)store_version(httpd->store, &httpd->version, NULL);
-    }
-    suspend(&httpd->sleeping, call);
-    if (httpd->sleeping.count > SLEEPERS_MOST) {
-        httpd->sleeping.first->request.answer.hurry = true;
-        resume_first(httpd, &httpd->sleeping);
-    }
-}
-
-/* Resume whose time has come, or with ALL everybody; who still has nothing falls asleep again. */
-static void wake_sleepers(struct httpd *httpd, bool all)
-{
-    struct calls left = {.end = &left.first};
-    int64_t now_ms = clock_ms();
-
-    while (httpd->sleeping.first != NULL) {
-        struct call *call = httpd->sleeping.first;
-
-        if (all || call->request.answer.wake_ms <= now_ms) {
-            resume_first(httpd, &httpd->sleeping);
-            continue;
-        }
-        httpd->sleeping.first = call->next;
-        call->next = NULL;
-        *left.end = call;
-        left.end = &call->next;
-        left.count++;
-    }
-    httpd->sleeping = left;
-    if (left.first == NULL)
-        httpd->sleeping.end = &httpd->sleeping.first;
-}
-
-static void look_for_changes(struct httpd *httpd)
-{
-    int64_t version;
-    bool changed = false;
-
-    if (httpd->sleeping.first == NULL)
-        return;
-    if (clock_ms() >= httpd->look_ms) {
-        httpd->look_ms = clock_ms() + LOOK_MS;
-        changed = store_version(httpd->store, &version, NULL) != 0 || version != httpd->version;
-        if (changed)
-            httpd->version = version;
-    }
-    wake_sleepers(httpd, changed);
-}
-
-static int sleep_timeout_ms(const struct httpd *httpd)
-{
-    int64_t soonest_ms = httpd->look_ms, now_ms;
-
-    if (httpd->sleeping.first == NULL)
-        return -1;
-    for (const struct call *call = httpd->sleeping.first; call != NULL; call = call->next)
-        if (call->request.answer.wake_ms < soonest_ms)
-            soonest_ms = call->request.answer.wake_ms;
-    now_ms = clock_ms();
-    return soonest_ms > now_ms ? (int)(soonest_ms - now_ms) : 0;
+        sleepers_resume_first(&httpd->waiting);
 }
 
 /* ---- answers ---- */
@@ -180,6 +82,7 @@ static ssize_t on_read(void *context, uint64_t position, char *bytes, size_t siz
         if (call->request.answer.more == NULL)
             return MHD_CONTENT_READER_END_OF_STREAM;
         call->sent = body->length = 0;
+        sleepers_before(&call->httpd->sleepers);
         step = call->httpd->stopping ? ANSWER_END : routes_more(&call->request, &error);
         if (call->httpd->stopping)
             return MHD_CONTENT_READER_END_WITH_ERROR;
@@ -188,7 +91,7 @@ static ssize_t on_read(void *context, uint64_t position, char *bytes, size_t siz
             return MHD_CONTENT_READER_END_WITH_ERROR;
         }
         if (step == ANSWER_WAIT && body->length == 0) {
-            fall_asleep(call->httpd, call);
+            sleepers_add(&call->httpd->sleepers, &call->sleeper);
             return 0;
         }
     }
@@ -308,7 +211,8 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
     if (call == NULL)
         return NULL;
     call->httpd = context;
-    call->connection = connection;
+    call->connection = call->sleeper.connection = connection;
+    call->sleeper.answer = &call->request.answer;
     call->uri = strdup(uri);
     if (call->uri != NULL)
         return call;
@@ -338,7 +242,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return MHD_NO;
     if (*size > 0) {
         if (call->request.answer.status == 0 && routes_must_wait(&call->request)) {
-            suspend(&httpd->waiting, call);
+            sleepers_suspend(&httpd->waiting, &call->sleeper);
             return MHD_YES;
         }
         routes_body(&call->request, bytes, *size);
@@ -410,8 +314,8 @@ struct httpd *httpd_new(const struct httpd_options *options, struct error *error
         (void)error_set(error, ERROR_FAILED, "http: no memory");
         return NULL;
     }
-    httpd->waiting.end = &httpd->waiting.first;
-    httpd->sleeping.end = &httpd->sleeping.first;
+    sleepers_queue_init(&httpd->waiting);
+    sleepers_init(&httpd->sleepers, NULL);
     httpd->origins = options->origins;
     httpd->identity = options->identity;
     httpd->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -425,6 +329,7 @@ struct httpd *httpd_new(const struct httpd_options *options, struct error *error
     httpd->store = store_open(options->store, error);
     if (httpd->store == NULL)
         goto fail;
+    sleepers_init(&httpd->sleepers, httpd->store);
     httpd->service.store = httpd->store;
     httpd->service.identity = options->identity;
     /* The port first: a second boda-tablet ends there, before it discards the first one's work. */
@@ -449,8 +354,8 @@ void httpd_free(struct httpd *httpd)
     httpd->stopping = true;
     httpd->service.outbox_user = NULL;
     while (httpd->waiting.first != NULL)
-        resume_first(httpd, &httpd->waiting);
-    wake_sleepers(httpd, true);
+        sleepers_resume_first(&httpd->waiting);
+    sleepers_wake_all(&httpd->sleepers);
     for (int i = 0; i < httpd->daemons_count; i++)
         MHD_stop_daemon(httpd->daemons[i]);
     opened_free(httpd->service.opened);
@@ -493,18 +398,19 @@ int httpd_run(struct httpd *httpd, struct error *error)
     }
     for (;;) {
         nfds_t count = fixed + (nfds_t)drain_fill(httpd->drain, polled + fixed);
-        int timeout_ms = soonest(drain_timeout_ms(httpd->drain), sleep_timeout_ms(httpd));
+        int timeout_ms =
+            soonest(drain_timeout_ms(httpd->drain), sleepers_timeout_ms(&httpd->sleepers));
 
         for (int i = 0; i < httpd->daemons_count; i++)
             timeout_ms = soonest(timeout_ms, timeout_of(httpd->daemons[i]));
-        if (httpd->resumed)
+        if (httpd->waiting.resumed || httpd->sleepers.queue.resumed)
             timeout_ms = 0;
-        httpd->resumed = false;
+        httpd->waiting.resumed = httpd->sleepers.queue.resumed = false;
         if (poll(polled, count, timeout_ms) < 0 && errno != EINTR)
             return error_errno(error, errno, "http: poll");
         if ((polled[0].revents & POLLIN) != 0)
             return 0;
-        look_for_changes(httpd);
+        sleepers_wake_due(&httpd->sleepers);
         for (int i = 0; i < httpd->daemons_count; i++)
             if (MHD_run(httpd->daemons[i]) != MHD_YES)
                 return error_set(error, ERROR_FAILED, "http: libmicrohttpd has stopped");
