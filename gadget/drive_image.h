@@ -6,10 +6,10 @@
 #ifndef BODA_GADGET_DRIVE_IMAGE_H
 #define BODA_GADGET_DRIVE_IMAGE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "gadget/drive_listing.h"
 #include "gadget/drive_tool.h"
 
 #define DRIVE_IMAGE_FILES 64 /* most files of one drive_image_read or drive_image_write */
@@ -17,12 +17,6 @@
 struct drive_image {
     const struct drive_tool *tool;
     const char *path;
-};
-
-struct drive_entry {
-    const char *name; /* UTF-8 without '/' and control bytes, 1..255 characters, not "." or ".." */
-    uint64_t size;    /* as the folder claims */
-    bool is_folder;
 };
 
 /* A new, empty file system in a sparse file of BYTES, mode 0600, which takes the place of what has this name. */
