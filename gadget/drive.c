@@ -53,7 +53,9 @@ static void insert(struct drive *drive)
     if (!drive_content_is_there(drive->content))
         return;
     drive->in = keeper_insert(drive->options.keeper, &error) == 0;
-    if (!drive->in)
+    if (drive->in)
+        log_debug("courier %s: drive: in", drive->options.name);
+    else
         say(drive, &error);
 }
 
