@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: AGPL-3.0-or-later
-// timeout 240
+// timeout 300
 'use strict';
 
 /*
