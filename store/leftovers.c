@@ -33,8 +33,6 @@ static int collect(const char *name, enum medium_kind kind, void *context, struc
     struct leftovers *leftovers = context;
 
     (void)error;
-    if (kind == MEDIUM_FOLDER && medium_is_temporary(name))
-        medium_remove_folder(leftovers->medium, name);
     if (kind == MEDIUM_FILE && medium_is_temporary(name) && leftovers->count < LEFTOVERS_MOST)
         (void)snprintf(leftovers->items[leftovers->count++].name, LEFTOVER_NAME_BYTES, "%s", name);
     return 0;

@@ -480,9 +480,3 @@ int medium_remove(struct medium *medium, const char *folder, const char *name, s
         return fail(medium, errno, "be written to", error);
     return 0;
 }
-
-void medium_remove_folder(struct medium *medium, const char *name)
-{
-    if (unlinkat(medium->fd, name, AT_REMOVEDIR) == 0)
-        medium->dirty = true;
-}

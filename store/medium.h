@@ -61,9 +61,6 @@ uint64_t medium_written(const struct medium *medium, uint64_t *bytes);
 /* Remove a file; one that is not there is no fault.  Durable with the next medium_sync. */
 int medium_remove(struct medium *medium, const char *folder, const char *name, struct error *error);
 
-/* Remove an empty folder, if that can be done. */
-void medium_remove_folder(struct medium *medium, const char *name);
-
 /* A name under which a file is written, or a folder made, before it has its own. */
 bool medium_is_temporary(const char *name);
 
