@@ -7,9 +7,10 @@
 
 #include "store/medium.h"
 
-/* Remove them; MEDIUM must be locked.  Not one that has the bytes of a file of Boda's that is there: after a power cut in the middle of a rename
- * both names may be on a FAT medium, with the same clusters, and removing one would take the bytes of the other.  Folders stay: to
- * look into one that a power cut has torn makes Linux mount a FAT medium read-only. */
+/* Remove them; MEDIUM must be locked.  Not one that has the bytes of a file of Boda's that is there: after a power cut
+ * in the middle of a rename both names may be on a FAT medium, with the same clusters, and removing one would take the
+ * bytes of the other.  Folders stay: to look into one that a power cut has torn makes Linux mount a FAT medium
+ * read-only. */
 int leftovers_remove(struct medium *medium, struct error *error);
 
 #endif
