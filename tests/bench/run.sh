@@ -18,4 +18,5 @@ fi
 if [ "${USB:-1}" != 0 ]; then
     tests/bench/files_fat.sh
     tests/bench/usb.sh
+    tests/bench/drive.sh
 fi
