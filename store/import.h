@@ -12,8 +12,8 @@ struct trust;
 
 struct import_options {
     struct store *store;
-    struct trust *
-        trust; /* checks revoked.crl and keeps it if it is newer; NULL: by the CA that the store has noted */
+    /* By whom revoked.crl is checked; it is kept if it is newer.  NULL: by the CA that the store has noted. */
+    struct trust *trust;
     /* At a destination: the label of a batch whose file's name says nothing, from its signed manifest.  -1 with words
      * when it cannot be opened.  NULL: such files are left. */
     int (*open)(void *context, const void *bytes, size_t size, struct label *label,
