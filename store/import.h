@@ -26,10 +26,9 @@ struct import_counts {
     uint64_t had;                /* batches that were here, or applied here, already */
     uint64_t others;             /* batches for another station: left */
     uint64_t ignored;            /* files that are not Boda's */
-    uint64_t
-        wrong;     /* left, with a log line each: altered or cut, no batch, too large, unreadable */
-    uint64_t full; /* left, as there was no room for them */
-    bool list;     /* a newer revocation list was taken */
+    uint64_t wrong;              /* left, with a log line each that says why */
+    uint64_t full;               /* left, as there was no room for them */
+    bool list;                   /* a newer revocation list was taken */
 };
 
 struct import;
