@@ -331,6 +331,9 @@ int holdings_next_unlisted(struct store *store, const char *tablet, const char *
 
 /* ---- what is under way ---------------------------------------------------------------------------- */
 
+/* No batch has this id, which is ahead of all others: documents that never go. */
+static const unsigned char LEFT_OUT[BATCH_ID_BYTES];
+
 int holdings_send(struct store *store, const char *tablet, const char *db, const char *id,
                   const char *rev, const unsigned char *batch, struct error *error)
 {
@@ -347,18 +350,35 @@ int holdings_send(struct store *store, const char *tablet, const char *db, const
     return statement_run(&s, error);
 }
 
+int holdings_leave_out(struct store *store, const char *tablet, const char *db, const char *id,
+                       const char *rev, struct error *error)
+{
+    static const char FORGET[] =
+        "DELETE FROM under_way WHERE tablet = ?1 AND db = ?2 AND doc = ?3 AND batch = ?4";
+    struct statement s = statement_start(store, FORGET);
+
+    statement_text(&s, 1, tablet);
+    statement_text(&s, 2, db);
+    statement_text(&s, 3, id);
+    statement_blob(&s, 4, LEFT_OUT, sizeof LEFT_OUT);
+    if (statement_run(&s, error) != 0)
+        return -1;
+    return holdings_send(store, tablet, db, id, rev, LEFT_OUT, error);
+}
+
 int holdings_next_stale(struct store *store, const char *tablet,
                         unsigned char batch[BATCH_ID_BYTES], struct error *error)
 {
     static const char NEXT[] =
-        "SELECT batch FROM under_way AS u INDEXED BY under_way_batch WHERE tablet = ?1"
-        " GROUP BY batch HAVING 2 * sum(NOT EXISTS (SELECT 1 FROM listed AS l"
+        "SELECT batch FROM under_way AS u INDEXED BY under_way_batch"
+        " WHERE tablet = ?1 AND batch > ?2 GROUP BY batch HAVING 2 * sum(NOT EXISTS (SELECT 1 FROM listed AS l"
         " WHERE l.tablet = ?1 AND l.db = u.db AND l.doc = u.doc AND l.rev = u.rev)) >= count(*)"
         " LIMIT 1";
     struct statement s = statement_start(store, NEXT);
     int result;
 
     statement_text(&s, 1, tablet);
+    statement_blob(&s, 2, LEFT_OUT, sizeof LEFT_OUT);
     result = statement_step(&s, error);
     if (result == 1) {
         statement_get_blob(&s, 0, batch, BATCH_ID_BYTES);

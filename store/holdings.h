@@ -75,6 +75,11 @@ int holdings_next_unlisted(struct store *store, const char *tablet, const char *
 int holdings_send(struct store *store, const char *tablet, const char *db, const char *id,
                   const char *rev, const unsigned char *batch, struct error *error);
 
+/* This revision is too large to be carried: it is not needed, as long as it is the last of its document of which that was
+ * said.  Within a transaction. */
+int holdings_leave_out(struct store *store, const char *tablet, const char *db, const char *id,
+                       const char *rev, struct error *error);
+
 /* The next batch under way to TABLET, of which at least half of the documents are not in the listing any more: 1, 0,
  * -1. */
 int holdings_next_stale(struct store *store, const char *tablet,

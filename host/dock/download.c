@@ -144,6 +144,24 @@ static void learn(struct download *d, size_t bytes, size_t docs)
     d->doc_bytes = sample < least ? least : sample > most ? most : sample;
 }
 
+/* The only document of ORDER cannot be carried.  It is not asked for again, in later runs either. */
+static int leave_out(const struct order *order, struct error *error)
+{
+    const struct download_options *o = &order->download->options;
+    const char *rev, *id = portion_first(order->portion, &rev);
+
+    log_warning(
+        "tablet %s: document %s of database %s is larger than %u MB and stays at the server",
+        o->tablet, id, o->db, BATCH_DOC_MAX_BYTES >> 20);
+    if (store_begin(o->store, error) != 0)
+        return -1;
+    if (holdings_leave_out(o->store, o->tablet, o->db, id, rev, error) != 0) {
+        store_rollback(o->store);
+        return -1;
+    }
+    return store_commit(o->store, error);
+}
+
 /* CUT: the answer was larger than it may be, and this is its beginning. */
 static int take(struct order *order, const struct cht_answer *answer, bool cut, struct error *error)
 {
@@ -155,11 +173,10 @@ static int take(struct order *order, const struct cht_answer *answer, bool cut, 
     if (result != 0)
         return -1;
     learn(d, answer->size, docs.count);
-    if (docs.too_large > 0)
-        log_warning("tablet %s: %zu documents of database %s are larger than %u MB and stay at the "
-                    "server",
-                    d->options.tablet, docs.too_large, d->options.db, BATCH_DOC_MAX_BYTES >> 20);
-    if (docs.count < asked)
+    /* Answers that have room for one so large are of one document. */
+    if (docs.too_large > 0 && docs.count == 0 && asked == 1)
+        result = leave_out(order, error);
+    else if (docs.count < asked)
         log_debug("tablet %s: %zu of %zu documents of database %s did not come", d->options.tablet,
                   asked - docs.count, asked, d->options.db);
     for (size_t i = 0; i < docs.count && result == 0; i++)
@@ -202,12 +219,8 @@ static int ask_less(struct order *order, const struct cht_answer *answer, struct
 
     if (answer->status == 0 && order->most_bytes < LONE_BYTES)
         return take_beginning(order, answer, error);
-    if (answer->status == 0) {
-        log_warning("tablet %s: a document of database %s is larger than %u MB and stays at the "
-                    "server",
-                    d->options.tablet, d->options.db, BATCH_DOC_MAX_BYTES >> 20);
-        return 0;
-    }
+    if (answer->status == 0)
+        return leave_out(order, error);
     if (++d->ill > ILL_MOST)
         return error_set(error, ERROR_TEMPORARY, "%s", answer->text);
     if (portion_count(order->portion) > 1)

@@ -70,6 +70,12 @@ static const char *name(const struct portion *portion, size_t at)
     return (const char *)portion->names.data + at;
 }
 
+const char *portion_first(const struct portion *portion, const char **rev)
+{
+    *rev = name(portion, portion->asked[0].rev);
+    return name(portion, portion->asked[0].id);
+}
+
 static int dump(const char *text, size_t size, void *context)
 {
     return buffer_append(context, text, size, NULL);

@@ -22,6 +22,9 @@ void portion_free(struct portion *portion); /* NULL is harmless */
 int portion_add(struct portion *portion, const char *id, const char *rev, struct error *error);
 size_t portion_count(const struct portion *portion);
 
+/* The first of those that are asked for: id, and *REV; owned by PORTION. */
+const char *portion_first(const struct portion *portion, const char **rev);
+
 /* The JSON of the question; owned by PORTION, good until it is cut. */
 const struct buffer *portion_body(struct portion *portion, struct error *error);
 

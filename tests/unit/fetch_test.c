@@ -207,6 +207,29 @@ static void large_documents_come_in_parts(void **state)
     free(text);
 }
 
+/* Proves: what is too large to be carried, by a little or by far, is fetched once, and not with each run; a later revision is. */
+static void the_largest_cost_once(void **state)
+{
+    struct fetching *f = *state;
+
+    fetching_show(f, "medic", "chw1", "far", 1, REV_1, 46u << 20);
+    fetching_show(f, "medic", "chw1", "little", 1, REV_1, 33u << 20);
+    fetching_show(f, "medic", "chw1", "small", 1, REV_1, 10);
+    fetching_run(f, FETCHING_OK);
+    assert_int_equal(f->counts.docs, 1);
+    couch_forget_requests(f->r->couch);
+    fetching_run(f, FETCHING_OK);
+    assert_int_equal(asked(f, "_bulk_get"), 0);
+    assert_int_equal(f->counts.batches + f->counts.views + f->counts.withdrawn, 0);
+    fetching_show(f, "medic", "chw1", "far", 1, REV_2, 33u << 20);
+    fetching_show(f, "medic", "chw1", "little", 1, REV_2, 10);
+    fetching_run(f, FETCHING_OK);
+    assert_int_equal(f->counts.docs, 1);
+    couch_forget_requests(f->r->couch);
+    fetching_run(f, FETCHING_OK);
+    assert_int_equal(asked(f, "_bulk_get"), 0);
+}
+
 /* Proves: one photo among small documents costs one answer that is too large, and what came ahead of it is used. */
 static void a_photo_costs_little(void **state)
 {
@@ -476,16 +499,16 @@ static void a_full_store_takes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_new_tablet_gets_all),         TEST(only_what_changes_is_fetched),
-        TEST(bad_answers_are_not_used),      TEST(cut_answers_are_asked_again),
-        TEST(a_messy_answer_is_a_set),       TEST(sets_change_meanwhile),
-        TEST(large_documents_come_in_parts), TEST(a_photo_costs_little),
-        TEST(ill_answers_are_asked_less),    TEST(a_refused_user_holds_up_nobody),
-        TEST(nothing_goes_to_the_revoked),   TEST(a_renewed_tablet_begins_anew),
-        TEST(what_is_stale_is_withdrawn),    TEST(what_is_gone_is_told),
-        TEST(a_listing_by_changes_goes_on),  TEST(another_listing_begins_anew),
-        TEST(the_server_may_be_away),        TEST(sometimes_nothing_is_asked),
-        TEST(a_full_store_takes_nothing),
+        TEST(a_new_tablet_gets_all),          TEST(only_what_changes_is_fetched),
+        TEST(bad_answers_are_not_used),       TEST(cut_answers_are_asked_again),
+        TEST(a_messy_answer_is_a_set),        TEST(sets_change_meanwhile),
+        TEST(large_documents_come_in_parts),  TEST(a_photo_costs_little),
+        TEST(the_largest_cost_once),          TEST(ill_answers_are_asked_less),
+        TEST(a_refused_user_holds_up_nobody), TEST(nothing_goes_to_the_revoked),
+        TEST(a_renewed_tablet_begins_anew),   TEST(what_is_stale_is_withdrawn),
+        TEST(what_is_gone_is_told),           TEST(a_listing_by_changes_goes_on),
+        TEST(another_listing_begins_anew),    TEST(the_server_may_be_away),
+        TEST(sometimes_nothing_is_asked),     TEST(a_full_store_takes_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -439,6 +439,31 @@ static int needed_count(struct world *world)
     return count;
 }
 
+/* What is too large is not needed, and nothing that could be withdrawn; another revision of it is needed. */
+static void test_left_out(void **state)
+{
+    static const char *const both[] = {"1-a", "2-b"};
+    unsigned char batch[BATCH_ID_BYTES];
+    struct world *world = *state;
+
+    BEGIN(world);
+    OK(world, holdings_list_leaves(world->store, "t1", "medic", docs[0], both, 1, &world->error));
+    OK(world, holdings_list_leaves(world->store, "t1", "medic", docs[1], both, 1, &world->error));
+    OK(world, holdings_leave_out(world->store, "t1", "medic", docs[0], "1-a", &world->error));
+    COMMIT(world);
+    assert_int_equal(needed_count(world), 1);
+    CHANGE(world,
+           holdings_list_leaves(world->store, "t1", "medic", docs[0], &both[1], 1, &world->error));
+    assert_int_equal(needed_count(world), 2);
+    assert_int_equal(holdings_next_stale(world->store, "t1", batch, &world->error), 0);
+    CHANGE(world, holdings_leave_out(world->store, "t1", "medic", docs[0], "2-b", &world->error));
+    assert_int_equal(needed_count(world), 1);
+    /* The earlier one is forgotten. */
+    CHANGE(world,
+           holdings_list_leaves(world->store, "t1", "medic", docs[0], both, 1, &world->error));
+    assert_int_equal(needed_count(world), 2);
+}
+
 /* What came up is not sent down again, before the receipt that says so and without one; the receipt has the last word, and
  * what an earlier self of a tablet sent up is not taken for what it holds. */
 static void test_sent_up(void **state)
@@ -518,7 +543,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_model),    TEST(test_unchanged), TEST(test_cut_listing), TEST(test_since),
-        TEST(test_withdraw), TEST(test_sent_up),   TEST(test_many),
+        TEST(test_withdraw), TEST(test_left_out),  TEST(test_sent_up),     TEST(test_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
