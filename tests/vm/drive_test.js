@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: AGPL-3.0-or-later
 // machine --udev --memory 2048 --env CUTS --env SEED --env BATCHES --env ONLY
-// timeout 1500
+// timeout 2400
 'use strict';
 
 /*
