@@ -21,7 +21,8 @@
 struct order {
     struct download *download;
     struct portion *portion;
-    size_t most_bytes; /* of the answer */
+    size_t most_bytes;          /* of the answer */
+    struct portion_answer docs; /* that came and are to be packed */
     struct order *next;
 };
 
@@ -31,6 +32,7 @@ struct download {
     struct holding after; /* what was asked for last */
     bool begun, listed;   /* something was asked for; all was */
     struct order *first;  /* those waiting */
+    struct order *packs;  /* its large document is packed when the answer's memory is free */
     unsigned in_flight, ill;
     size_t doc_bytes; /* expected of a document */
     bool abandoned, faulty;
@@ -43,6 +45,7 @@ static void free_order(struct order *order)
 {
     if (order == NULL)
         return;
+    portion_forget(&order->docs);
     portion_free(order->portion);
     free(order);
 }
@@ -72,7 +75,8 @@ static struct order *add_order(struct download *d, struct portion *portion, size
         portion_free(portion);
         return NULL;
     }
-    *order = (struct order){d, portion, most_bytes, d->first};
+    *order = (struct order){
+        .download = d, .portion = portion, .most_bytes = most_bytes, .next = d->first};
     d->first = order;
     return order;
 }
@@ -162,29 +166,36 @@ static int leave_out(const struct order *order, struct error *error)
     return store_commit(o->store, error);
 }
 
-/* CUT: the answer was larger than it may be, and this is its beginning. */
+static int pack(struct order *order, struct error *error)
+{
+    const struct portion_answer *docs = &order->docs;
+    int result = 0;
+
+    for (size_t i = 0; i < docs->count && result == 0; i++)
+        result = packer_add(order->download->options.packer, docs->docs[i].id, docs->docs[i].rev,
+                            (const char *)docs->lines.data + docs->docs[i].at, docs->docs[i].size,
+                            error);
+    portion_forget(&order->docs);
+    return result;
+}
+
+/* 2: the documents are to be packed yet.  CUT: the answer was larger than it may be, and this is its beginning. */
 static int take(struct order *order, const struct cht_answer *answer, bool cut, struct error *error)
 {
     struct download *d = order->download;
     size_t asked = portion_count(order->portion);
-    struct portion_answer docs;
-    int result = portion_read(order->portion, answer->body, answer->size, cut, &docs, error);
+    struct portion_answer *docs = &order->docs;
 
-    if (result != 0)
+    if (portion_read(order->portion, answer->body, answer->size, cut, docs, error) != 0)
         return -1;
-    learn(d, answer->size, docs.count);
+    learn(d, answer->size, docs->count);
     /* Answers that have room for one so large are of one document. */
-    if (docs.too_large > 0 && docs.count == 0 && asked == 1)
-        result = leave_out(order, error);
-    else if (docs.count < asked)
+    if (docs->too_large > 0 && docs->count == 0 && asked == 1)
+        return leave_out(order, error);
+    if (docs->count < asked)
         log_debug("tablet %s: %zu of %zu documents of database %s did not come", d->options.tablet,
-                  asked - docs.count, asked, d->options.db);
-    for (size_t i = 0; i < docs.count && result == 0; i++)
-        result =
-            packer_add(d->options.packer, docs.docs[i].id, docs.docs[i].rev,
-                       (const char *)docs.lines.data + docs.docs[i].at, docs.docs[i].size, error);
-    portion_forget(&docs);
-    return result;
+                  asked - docs->count, asked, d->options.db);
+    return answer->size > ANSWER_BYTES ? 2 : pack(order, error);
 }
 
 /* The answer was too large.  What came ahead of its bound is used; what came next, as servers answer in the order
@@ -230,7 +241,7 @@ static int ask_less(struct order *order, const struct cht_answer *answer, struct
     return 0;
 }
 
-/* 1 the order is asked again, 0 it is over, -1. */
+/* 2 its documents are to be packed, 1 the order is asked again, 0 it is over, -1. */
 static int settle(struct order *order, const struct cht_answer *answer, struct error *error)
 {
     struct download *d = order->download;
@@ -250,20 +261,29 @@ static void on_answer(const struct cht_answer *answer, void *context)
 {
     struct order *order = context;
     struct download *d = order->download;
+    size_t bytes = order->most_bytes;
     struct error error;
-    int result;
+    int result = 0;
 
     d->in_flight--;
-    room_give(d->options.room, order->most_bytes);
-    if (d->abandoned) {
-        free_order(order);
+    if (!d->abandoned)
+        result = settle(order, answer, &error);
+    if (result == 2) {
+        d->packs = order;
         return;
     }
-    result = settle(order, answer, &error);
+    room_give(d->options.room, bytes);
     if (result != 1)
         free_order(order);
     if (result < 0)
         fail(d, &error);
+}
+
+static void end_packing(struct download *d)
+{
+    room_give(d->options.room, d->packs->most_bytes);
+    free_order(d->packs);
+    d->packs = NULL;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -300,6 +320,8 @@ void download_abandon(struct download *d)
 {
     d->abandoned = true;
     room_leave(d->options.room, d);
+    if (d->packs != NULL)
+        end_packing(d);
     while (d->first != NULL) {
         struct order *order = d->first;
 
@@ -328,7 +350,14 @@ static int send_order(struct download *d, struct order *order, struct error *err
 void download_advance(struct download *d)
 {
     struct error error;
+    int result;
 
+    if (d->packs != NULL) {
+        result = pack(d->packs, &error);
+        end_packing(d);
+        if (result != 0)
+            fail(d, &error);
+    }
     while (!d->abandoned && d->in_flight < d->options.parallel) {
         struct order *order = d->first;
 
@@ -355,7 +384,8 @@ bool download_failed(const struct download *d)
 
 bool download_over(const struct download *d)
 {
-    return d->in_flight == 0 && (d->abandoned || (d->first == NULL && d->listed));
+    return d->in_flight == 0 && d->packs == NULL &&
+           (d->abandoned || (d->first == NULL && d->listed));
 }
 
 const struct error *download_error(const struct download *d)
