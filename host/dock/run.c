@@ -81,13 +81,17 @@ static void wait_a_poll(const struct dock *dock)
         (void)nanosleep(&pause, NULL); /* a signal cuts it short */
 }
 
-/* The newest revocation list of the store: couriers bring it, to this process or another one. */
-static int refresh_trust(struct dock *dock, struct error *error)
+/* The newest revocation list of the store: couriers bring it, to this process or another one.  What is under way to
+ * those whom it revokes is withdrawn by the next fetch, so that one is due. */
+static int refresh_trust(struct work *work, struct error *error)
 {
+    struct dock *dock = work->dock;
     struct trust *trust = trust_open(dock->self, dock->store, error);
 
     if (trust == NULL)
         return -1;
+    if (dock->trust != NULL && trust_number(trust) > trust_number(dock->trust))
+        work->fetch_due_ms = 0;
     trust_free(dock->trust);
     dock->trust = trust;
     return 0;
@@ -192,7 +196,7 @@ static int work_in_turn(struct work *work, struct moved *moved, struct error *er
 
     memset(moved, 0, sizeof *moved);
     if (result == 1 &&
-        (refresh_trust(work->dock, error) != 0 || replay_and_fetch(work, moved, error) != 0))
+        (refresh_trust(work, error) != 0 || replay_and_fetch(work, moved, error) != 0))
         result = -1;
     turn_give(turn);
     return result;
