@@ -36,9 +36,13 @@ async function commandEnds(expected, station_, ...words) {
     return lines[lines.length - 1];
 }
 
+// A folder that an export has not finished to make. To look into one that a power cut has torn makes a FAT medium read-only.
+const isHalfMade = (entry) => entry.isDirectory() && /^\.boda-[a-z2-7]{6}\.tmp$/.test(entry.name);
+
 // Every file of a folder, by its path in it.
 function list(folder, inside = '') {
-    return fs.readdirSync(path.join(folder, inside), { withFileTypes: true }).flatMap((entry) => {
+    const entries = fs.readdirSync(path.join(folder, inside), { withFileTypes: true });
+    return entries.filter((entry) => !isHalfMade(entry)).flatMap((entry) => {
         const name = path.join(inside, entry.name);
         return entry.isDirectory() ? list(folder, name) : [name];
     }).sort();
