@@ -237,11 +237,11 @@ static void take_opened(struct fixture *f, struct store *dock, const struct open
     } else {
         while (opened_batch_line(opened, &at, &line, &length) == 1) {
             struct revision r = rev_read(line, length);
-            const char *parent = strchr(strstr(line, "\"ids\":[\""), ',');
+            const char *ids = strstr(line, "\"ids\":[\"");
+            const char *parent = memchr(ids, ',', (size_t)(line + length - ids));
 
-            r.parent = parent != NULL && parent < line + length && parent[1] == '"'
-                           ? (unsigned)strtoul(parent + 2, NULL, 10)
-                           : 0;
+            r.parent =
+                parent != NULL && parent[1] == '"' ? (unsigned)strtoul(parent + 2, NULL, 10) : 0;
             server_take(f, (int)strtol(strstr(line, "\"d") + 2, NULL, 10), &r);
         }
         OK(f, batches_apply(dock, label, false, &f->error));
