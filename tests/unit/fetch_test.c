@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later
  *
  * The fetch against a scripted server: what is asked for, what becomes of it, who holds up whom.
+ * What is large takes minutes under valgrind:
+ * timeout 600
  */
 #include <setjmp.h>
 #include <stdarg.h>

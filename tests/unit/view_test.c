@@ -2,6 +2,8 @@
  *
  * store/view: what the dock makes of a listing is what the tablet answers from; malformed and older views change
  * nothing; what is gone, outdated or withdrawn.
+ * What is large takes minutes under valgrind:
+ * timeout 600
  */
 #include <setjmp.h>
 #include <stdarg.h>
