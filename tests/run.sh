@@ -19,6 +19,7 @@
 #   needs FLAVOUR      lint steps only: built first
 #   machine OPTIONS    vm only: what tests/vm/run is to be told; BIN and SEED are always passed on
 #   outside            vm only: run here, because it starts machines itself
+#   on request: WHY    only where T asks for it (T=vm/ does)
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -50,6 +51,7 @@ add() {
     local name=$1 file=$2 seconds
     # shellcheck disable=SC2053 # T is a pattern
     [[ $name == *$T* ]] || return 0
+    [[ -n $T ]] || ! grep -qE '^(#|//|/\*| \*) *on request: ' "$file" || return 0
     seconds=$(value_of "$file" timeout)
     names+=("$name")
     bound[$name]=${seconds:-$3}
