@@ -130,7 +130,8 @@ class Dock extends Station {
         const file = server.users ? ['users', server.users] : ['account', server.account];
         const lines = ['[deployment]', `dir=${deployment}`,
             '[server]', `url=${server.url}`, `kind=${server.kind}`, `db=${server.db}`, file.join('='),
-            ...(server.ca ? [`ca=${server.ca}`] : []), ...(server.selector ? ['[down]', `selector=${server.selector}`] : []), '[store]', `dir=${this.store}`, '[couriers]',
+            ...(server.ca ? [`ca=${server.ca}`] : []), '[down]', ...(server.selector ? [`selector=${server.selector}`] : []),
+            ...(server.fetch === false ? ['fetch=no'] : []), '[store]', `dir=${this.store}`, '[couriers]',
             ...Object.entries(couriers).map(([courier, tablets]) => `${courier}=${tablets.join(',')}`)];
         fs.writeFileSync(this.config, lines.join('\n') + '\n');
     }
