@@ -2,6 +2,7 @@
 #include "base/process.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -16,4 +17,14 @@ int process_prepare(struct error *error)
     if (setrlimit(RLIMIT_CORE, &none) != 0)
         return error_errno(error, errno, "process: core files cannot be forbidden");
     return 0;
+}
+
+/* Else glibc keeps it, and grows its threshold (mallopt(3)). */
+void process_bound_memory(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
+    (void)mallopt(M_ARENA_MAX, 2);
+#endif
 }

@@ -11,4 +11,8 @@
  * write(2); forbid core files, in which keys and records might end up. */
 int process_prepare(struct error *error);
 
+/* For programs whose memory is bounded though they hold large documents for a while: what was freed goes back to the
+ * system.  Before any thread is there. */
+void process_bound_memory(void);
+
 #endif

@@ -3,7 +3,6 @@
  * boda-dock: takes batches from couriers and replays them into the server (docs/dock.md).
  */
 #include <getopt.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,16 +312,6 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments,
     return *command == NULL ? -1 : 0;
 }
 
-/* Else glibc keeps a freed large answer's memory and grows its threshold (mallopt(3)). */
-static void bound_memory(void)
-{
-#ifdef M_MMAP_THRESHOLD
-    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
-    (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
-    (void)mallopt(M_ARENA_MAX, 2);
-#endif
-}
-
 int main(int argc, char **argv)
 {
     const struct command *command = NULL;
@@ -331,7 +320,7 @@ int main(int argc, char **argv)
     struct error error = {0};
     int result;
 
-    bound_memory();
+    process_bound_memory();
     result = read_arguments(argc, argv, &arguments, &command, &error);
     if (result == 0 && command != NULL) {
         result = process_prepare(&error);

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -232,12 +231,7 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments, st
 /* Signals come to this thread alone: to be called before any other is started. */
 static int set_up_process(sigset_t *signals, struct error *error)
 {
-#ifdef M_MMAP_THRESHOLD
-    /* Else glibc keeps a freed large document's memory and grows its threshold (mallopt(3)). */
-    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
-    (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
-    (void)mallopt(M_ARENA_MAX, 2);
-#endif
+    process_bound_memory();
     (void)sigemptyset(signals);
     (void)sigaddset(signals, SIGTERM);
     (void)sigaddset(signals, SIGINT);
