@@ -20,14 +20,12 @@ int batches_find(struct store *store, const unsigned char *id, struct batch *out
     return result;
 }
 
-/* ---- unnumbered batches --------------------------------------------------------------------------- */
-
-/* At its destination a batch is judged by what is in it, and not by a label that a courier may have made up. */
-static bool is_destination(const struct store *store, const char *to)
+bool batches_is_destination(const struct store *store, const char *to)
 {
-    return strcmp(to, store->station) == 0 ||
-           (strcmp(to, SERVER_NAME) == 0 && strcmp(store->role, "dock") == 0);
+    return strcmp(to, strcmp(store->role, "dock") == 0 ? SERVER_NAME : store->station) == 0;
 }
+
+/* ---- unnumbered batches --------------------------------------------------------------------------- */
 
 /* Another unnumbered batch of LABEL's source, epoch and destination that is here by SQL: 1, 0, -1. */
 static int find_earlier(struct store *store, const char *sql, const struct label *label,
@@ -61,7 +59,8 @@ static int replace_earlier(struct store *store, const struct label *label, struc
     struct label earlier;
     int found;
 
-    if (label->seq != 0 || is_destination(store, label->to))
+    /* At its destination a batch is judged by what is in it, and not by a label that a courier may have made up. */
+    if (label->seq != 0 || batches_is_destination(store, label->to))
         return 0;
     while ((found = find_earlier(store, HELD, label, &earlier, error)) == 1)
         if (batches_apply(store, &earlier, false, error) != 0)

@@ -31,6 +31,9 @@ struct batch {
     bool released;    /* the administrator lets it pass though its signer be revoked */
 };
 
+/* STORE's station is where batches for the station TO are going: a dock stands for `server`. */
+bool batches_is_destination(const struct store *store, const char *to);
+
 /* 1 found (OUT filled), 0 not there, -1. */
 int batches_find(struct store *store, const unsigned char *id, struct batch *out,
                  struct error *error);

@@ -136,13 +136,6 @@ static int settle(struct export *export, struct error *error)
     return 0;
 }
 
-/* Where unnumbered batches are judged by what is in them: there may be several, and none is the newest. */
-static bool is_destination(const struct store *store, const char *to)
-{
-    return strcmp(to, store_station(store)) == 0 ||
-           (strcmp(to, SERVER_NAME) == 0 && strcmp(store_role(store), "dock") == 0);
-}
-
 static int write_batch(struct export *export, const struct label *label, struct error *error)
 {
     struct newest *newest = &export->newest[export->newest_count];
@@ -165,7 +158,8 @@ static int write_batch(struct export *export, const struct label *label, struct 
     }
     if (medium_end(export->medium, error) != 0)
         return -1;
-    if (label->seq != 0 || is_destination(export->store, label->to))
+    /* At their destination there may be several, judged by what is in them, and none is the newest. */
+    if (label->seq != 0 || batches_is_destination(export->store, label->to))
         return 0;
     (void)memcpy(newest->folder, folder, sizeof folder);
     (void)memcpy(newest->name, name, sizeof name);

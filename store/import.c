@@ -188,13 +188,6 @@ static int find_room(struct import *import, const struct label *label, struct er
 
 /* ---- one batch ------------------------------------------------------------------------------------ */
 
-/* This station is where it is going to. */
-static bool is_destination(const struct store *store, const char *to)
-{
-    return strcmp(store_role(store), "dock") == 0 ? strcmp(to, SERVER_NAME) == 0
-                                                  : strcmp(to, store_station(store)) == 0;
-}
-
 static bool is_courier(const struct store *store)
 {
     return strcmp(store_role(store), "courier") == 0;
@@ -209,8 +202,8 @@ static int take_again(struct import *import, const struct batch *here, const str
     int result = 0;
 
     import->counts.had++;
-    if (here->state != BATCH_ASIDE &&
-        (here->state != BATCH_APPLIED || label->seq == 0 || !is_destination(store, label->to)))
+    if (here->state != BATCH_ASIDE && (here->state != BATCH_APPLIED || label->seq == 0 ||
+                                       !batches_is_destination(store, label->to)))
         return 0;
     if (store_begin(store, error) != 0)
         return -1;
@@ -239,7 +232,7 @@ static int take_labelled(struct import *import, const struct label *label, struc
     struct batch here;
     int result;
 
-    if (!is_courier(store) && !is_destination(store, label->to)) {
+    if (!is_courier(store) && !batches_is_destination(store, label->to)) {
         import->counts.others++;
         return 0;
     }
@@ -416,7 +409,8 @@ static int take_named(struct import *import, const char *path, struct error *err
     (void)snprintf(copy, sizeof copy, "%s", path);
     folder = dirname(copy);
     if (realpath(folder, parent) != NULL && file_name_station(basename(parent), station) &&
-        (is_courier(import->options.store) || is_destination(import->options.store, station)))
+        (is_courier(import->options.store) ||
+         batches_is_destination(import->options.store, station)))
         import->to = station;
     import->medium = medium_open(folder, error);
     if (import->medium == NULL)
