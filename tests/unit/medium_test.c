@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "store/export.h"
@@ -302,24 +301,6 @@ static void leftovers(void **state)
         }                                                                               \
     } while (0)
 
-static int in_child(int (*body)(const char *folder), const char *folder)
-{
-    int status;
-    pid_t child;
-
-    (void)fflush(NULL);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        (void)alarm(60);
-        _exit(body(folder));
-    }
-    while (waitpid(child, &status, 0) < 0)
-        assert_int_equal(errno, EINTR);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
 static unsigned entries(const char *folder)
 {
     DIR *stream = opendir(folder);
@@ -389,7 +370,7 @@ static int lock(const char *folder)
 static void full(void **state)
 {
     const struct fixture *f = *state;
-    int status = in_child(fill, f->folder);
+    int status = folder_in_child(fill, f->folder);
 
     if (status == SKIPPED)
         skip();
@@ -399,7 +380,7 @@ static void full(void **state)
 static void read_only(void **state)
 {
     const struct fixture *f = *state;
-    int status = in_child(lock, f->folder);
+    int status = folder_in_child(lock, f->folder);
 
     if (status == SKIPPED)
         skip();

@@ -39,25 +39,6 @@ static int remove_folder(void **state)
     return 0;
 }
 
-/* Run BODY in a process of its own, killed after 60 s; its exit status, 0 when all went well. */
-static int in_child(int (*body)(const char *folder), const char *folder)
-{
-    int status;
-    pid_t child;
-
-    (void)fflush(NULL);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        (void)alarm(60);
-        _exit(body(folder));
-    }
-    while (waitpid(child, &status, 0) < 0)
-        assert_int_equal(errno, EINTR);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
 /* In a child: say which line failed. */
 #define NEED(condition)                                                                 \
     do {                                                                                \
@@ -221,7 +202,7 @@ static int hit_file_limit(const char *folder)
 
 static void test_file_limit(void **state)
 {
-    assert_int_equal(in_child(hit_file_limit, *state), 0);
+    assert_int_equal(folder_in_child(hit_file_limit, *state), 0);
 }
 
 /* A disk that is full to the last byte: as above; once somebody makes room the same connection goes on,
@@ -271,7 +252,7 @@ static int fill_disk(const char *folder)
 
 static void test_full_disk(void **state)
 {
-    int status = in_child(fill_disk, *state);
+    int status = folder_in_child(fill_disk, *state);
 
     if (status == SKIPPED) {
         print_message("skipped: this kernel gives no mount namespace to put a small disk in\n");

@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "tests/unit/support/folder.h"
 
+#include <errno.h>
 #include <ftw.h>
 #include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 char *folder_new(void)
 {
@@ -65,4 +73,22 @@ int folder_mount_small(const char *path, unsigned long size_bytes)
 int folder_remount_read_only(const char *path)
 {
     return mount("none", path, "tmpfs", MS_REMOUNT | MS_RDONLY, "");
+}
+
+int folder_in_child(int (*body)(const char *folder), const char *folder)
+{
+    int status;
+    pid_t child;
+
+    (void)fflush(NULL);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)alarm(60);
+        _exit(body(folder));
+    }
+    while (waitpid(child, &status, 0) < 0)
+        assert_int_equal(errno, EINTR);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
 }

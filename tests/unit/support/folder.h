@@ -14,6 +14,10 @@ void folder_remove(char *path);
 /* "PATH/NAME"; free it. */
 char *folder_path(const char *path, const char *name);
 
+/* Run BODY with FOLDER in a child, killed after 60 s; its exit status, 0 when all went well.  A test fails where it was
+ * ended by a signal. */
+int folder_in_child(int (*body)(const char *folder), const char *folder);
+
 /* In a forked child only: put an empty file system of SIZE_BYTES at PATH, seen by this process alone,
  * and gone with it.  -1 where the kernel does not let us. */
 int folder_mount_small(const char *path, unsigned long size_bytes);
