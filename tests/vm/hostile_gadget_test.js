@@ -168,7 +168,7 @@ scenario('no device can harm a host', async ({ world, dir }) => {
     // And once more with the dock, which takes what the tablet brought.
     const { bus, dev } = await courier.there();
     dock.command('run', '--usb', `${bus}:${dev}`);
-    await dock.program.waitLine(/courier c1: .*took 3, .*safe to unplug/, WAIT_MS);
+    await dock.program.waitLine(/courier c1: .*took 4, .*safe to unplug/, WAIT_MS);
     await dock.stop();
     await courier.stop();
 });
