@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: AGPL-3.0-or-later
 // machine --udev --memory 2048 --env CUTS --env SEED --env BATCHES --env ONLY
-// on request: it has not yet been seen to pass ten times in a row
 // timeout 2400
 'use strict';
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: AGPL-3.0-or-later
-# on request: it has not yet been seen to pass ten times in a row
 # machine --ports 2
 # timeout 600
 # Goal: boda-courier --usb sets its gadget up and takes all of it down again, however it ends; what was left by a kill is

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: AGPL-3.0-or-later
 // machine --udev --ports 2
-// on request: the machine was seen to hang behind it, on a busy host
 // timeout 900
 'use strict';
 

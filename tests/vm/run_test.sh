@@ -78,6 +78,7 @@ hangs() {
     mkdir "$dir/hang"
     machine hang 1 --timeout 15 --share "$dir/hang" --console "$dir/console" -- sh -c 'echo on >/dev/console; sleep 1000'
     grep -q 'not done in time' "$dir/hang.err" || fail "hang: $(cat "$dir/hang.err")"
+    grep -q 'Call Trace' "$dir/hang.err" || fail "hang: it does not say where: $(cat "$dir/hang.err")"
     ended hang || fail 'hang: the machine is still there'
     [[ -s $dir/console ]] || fail 'no console log'
 }

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: AGPL-3.0-or-later
-// on request: it has not yet been seen to pass ten times in a row
 // machine --udev --env SESSIONS
 // timeout 1800
 'use strict';

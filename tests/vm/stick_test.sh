@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: AGPL-3.0-or-later
 # machine --systemd
-# on request: it has not yet been seen to pass ten times in a row
 # timeout 900
 # Goal: on an office PC where somebody has typed `touch /etc/boda/sticks`, a USB stick with a folder BODA is taken in when it is
 # plugged, filled with what goes down, and let go with a word: FAT with partitions, exFAT without. Nothing but the folder is

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: AGPL-3.0-or-later
-# on request: the machine was seen to hang behind it, on a busy host
 # machine --systemd
 # Goal: systemd runs in the machine: a unit that a udev rule wants starts when the device is plugged in, and its lines are
 # in the journal. Nothing of the host's own services is there.

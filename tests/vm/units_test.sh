@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: AGPL-3.0-or-later
-# on request: it has not yet been seen to pass ten times in a row
 # machine --systemd --ports 2
 # timeout 1800
 # Goal: after make install and what docs/install.md says, nobody types anything. One machine is board, tablet and office PC,
