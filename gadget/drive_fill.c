@@ -15,14 +15,13 @@
 #include "store/crypto.h"
 #include "store/export.h"
 #include "store/file_name.h"
-#include "store/peers.h"
 #include "store/readme.h"
+#include "store/trust.h"
 
 #define BATCHES 2000 /* most on one drive: a FAT's folders are searched from their beginning */
 #define FOLDERS 64   /* stations */
 #define CLUSTER_BYTES 32768    /* the largest there is, which a file's end wastes */
 #define PACK_BYTES (32u << 20) /* a pack of files is copied in by one run of mcopy */
-#define REVOKED "revoked.crl"  /* as in every folder of batch files */
 
 /* The batches that go onto the drive: half of it is for what people bring. */
 struct plan {
@@ -46,12 +45,12 @@ struct fill {
 /* A label is advice, and names any station: the names that are ours on the drive are not for folders. */
 static bool is_ours(const char *to)
 {
-    static const char *const names[] = {DRIVE_TAKE_INBOX, README_NAME, DRIVE_TAKE_STATUS, REVOKED};
+    static const char *const names[] = {DRIVE_TAKE_INBOX, README_NAME, DRIVE_TAKE_STATUS};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcasecmp(to, names[i]) == 0)
             return true;
-    return false;
+    return file_name_is_list(to);
 }
 
 /* Those of the first FOLDERS stations stay: a FAT's root may be full. */
@@ -242,18 +241,17 @@ static int add_batch(struct fill *fill, const struct label *label, struct error 
     return result;
 }
 
-/* README.TXT, STATUS.HTM, revoked.crl. */
+/* README.TXT, STATUS.HTM, the revocation list. */
 static int add_papers(struct fill *fill, struct error *error)
 {
+    char name[TRUST_LIST_NAME_BYTES];
     struct buffer page = {0}, list = {0};
-    uint64_t number = 0;
-    int result = -1;
+    int result = -1, listed = export_list(fill->options->store, name, &list, error);
 
-    if (make_page(fill->options, fill->plan, &page, error) == 0 &&
-        peers_crl(fill->options->store, &number, &list, error) == 0 &&
+    if (listed >= 0 && make_page(fill->options, fill->plan, &page, error) == 0 &&
         add(fill, README_NAME, readme(), strlen(readme()), error) == 0 &&
         add(fill, DRIVE_TAKE_STATUS, page.data, page.length, error) == 0 &&
-        (number == 0 || add(fill, REVOKED, list.data, list.length, error) == 0))
+        (listed == 0 || add(fill, name, list.data, list.length, error) == 0))
         result = flush(fill, error);
     buffer_free(&page);
     buffer_free(&list);

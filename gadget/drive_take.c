@@ -65,10 +65,8 @@ static bool is_of_system(const char *name)
 static bool is_batch(const char *name)
 {
     struct file_name said;
-    size_t length = strlen(name);
 
-    return file_name_read(name, &said) ||
-           (length > 4 && strcasecmp(name + length - 4, ".crl") == 0);
+    return file_name_read(name, &said) || file_name_is_list(name);
 }
 
 /* The station whose folder this is, or NULL. */

@@ -179,8 +179,22 @@ static int write_file(struct export *export, const char *name, const void *bytes
     return medium_end(export->medium, error);
 }
 
-/* 1 if the list that the folder has is the deployment's, and none that is older than NUMBER; 0, -1. */
-static int has_list(struct export *export, uint64_t number, struct error *error)
+int export_list(struct store *store, char *name, struct buffer *der, struct error *error)
+{
+    struct trust *trust = NULL;
+    uint64_t number = 0;
+    int result = peers_crl(store, &number, der, error);
+
+    if (result == 0 && number > 0)
+        result = trust_noted(store, &trust, error);
+    if (result == 1 && trust_list_name(trust, name, error) != 0)
+        result = -1;
+    trust_free(trust);
+    return result;
+}
+
+/* 1 if the folder's list NAME is one of the deployment, and not older than the store's; 0, -1. */
+static int has_list(struct export *export, const char *name, struct error *error)
 {
     struct trust *trust = NULL;
     struct buffer there = {0};
@@ -188,15 +202,14 @@ static int has_list(struct export *export, uint64_t number, struct error *error)
     struct error unread;
     int result;
 
-    result = medium_has(export->medium, NULL, EXPORT_LIST_NAME, 0, error);
+    result = medium_has(export->medium, NULL, name, 0, error);
     if (result == 1)
         result = trust_noted(export->store, &trust, error);
     if (result == 1)
-        result = medium_read(export->medium, NULL, EXPORT_LIST_NAME, TRUST_LIST_MAX_BYTES, &there,
-                             error);
+        result = medium_read(export->medium, NULL, name, TRUST_LIST_MAX_BYTES, &there, error);
     if (result == 1)
         result = trust_update(trust, there.data, there.length, &theirs, &unread) >= 0 &&
-                 theirs >= number;
+                 theirs >= trust_number(trust);
     trust_free(trust);
     buffer_free(&there);
     return result;
@@ -205,14 +218,14 @@ static int has_list(struct export *export, uint64_t number, struct error *error)
 /* Somebody else's README.TXT stays. */
 static int write_others(struct export *export, struct error *error)
 {
+    char name[TRUST_LIST_NAME_BYTES];
     struct buffer list = {0};
-    uint64_t number;
-    int result = peers_crl(export->store, &number, &list, error);
+    int result = export_list(export->store, name, &list, error);
 
-    if (result == 0 && number > 0) {
-        result = has_list(export, number, error);
+    if (result == 1) {
+        result = has_list(export, name, error);
         if (result == 0)
-            result = write_file(export, EXPORT_LIST_NAME, list.data, list.length, error);
+            result = write_file(export, name, list.data, list.length, error);
     }
     buffer_free(&list);
     if (result >= 0)

@@ -8,8 +8,6 @@
 
 #include "store/batches.h"
 
-#define EXPORT_LIST_NAME "revoked.crl"
-
 /* The next batch behind position AFTER that this station would hand over by a cable: a tablet its own, a dock the
  * server's, a courier all.  ALL: whatever the store has the bytes of, applied or not.  1 (OUT filled), 0 no more, -1. */
 int export_next(struct store *store, bool all, int64_t after, struct batch *out,
@@ -20,8 +18,11 @@ struct export_counts {
     uint64_t had;                    /* were there already */
 };
 
-/* Write what export_next gives, and what the folder PATH does not have, to PATH/TO/NAME; revoked.crl and README.TXT
- * too.  An unnumbered batch takes the place of older ones of the same source, epoch and destination.  Nothing but files
+/* The store's revocation list as a file: 1 with NAME (of TRUST_LIST_NAME_BYTES) and DER, 0 it has none, -1. */
+int export_list(struct store *store, char *name, struct buffer *der, struct error *error);
+
+/* Write what export_next gives, and what the folder PATH does not have, to PATH/TO/NAME; the revocation
+ * list and README.TXT too.  An unnumbered batch takes the place of older ones of the same source, epoch and destination.  Nothing but files
  * that Boda named is replaced or removed.  Memory is bounded, whatever the store and the folder have.  ERROR_TEMPORARY:
  * another export writes there.  On failure (the medium is full, read only, or gone) what COUNTS says is whole and
  * durable there, and the next export goes on. */

@@ -162,13 +162,23 @@ bool file_name_is_made(const char *name)
     return strcmp(name, made) == 0;
 }
 
-bool file_name_has_suffix(const char *name)
+static bool ends_in(const char *name, const char *suffix)
 {
     char text[NAME_MAX_BYTES];
-    size_t length = strlen(name), suffix = strlen(SUFFIX);
+    size_t length = strlen(name);
 
-    return lower(name, text) == 0 && length >= suffix &&
-           strcmp(text + length - suffix, SUFFIX) == 0;
+    return lower(name, text) == 0 && length > strlen(suffix) &&
+           strcmp(text + length - strlen(suffix), suffix) == 0;
+}
+
+bool file_name_has_suffix(const char *name)
+{
+    return ends_in(name, SUFFIX);
+}
+
+bool file_name_is_list(const char *name)
+{
+    return ends_in(name, ".crl");
 }
 
 bool file_name_label(const struct file_name *name, const char *to, const unsigned char *id,

@@ -31,8 +31,9 @@ bool file_name_read(const char *name, struct file_name *out);
 /* NAME is exactly what file_name_make gives for some label: a file of ours. */
 bool file_name_is_made(const char *name);
 
-/* NAME ends in .p7m. */
+/* NAME ends in .p7m, as a batch file's does, or in .crl, as a revocation list's. */
 bool file_name_has_suffix(const char *name);
+bool file_name_is_list(const char *name);
 
 /* The station whose batches a folder has; false: FOLDER is no such folder. */
 bool file_name_station(const char *folder, char to[STORE_NAME_BYTES]);

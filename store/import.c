@@ -304,13 +304,6 @@ static int take_last(struct import *import, const char *name, size_t size, struc
 
 /* ---- the revocation list -------------------------------------------------------------------------- */
 
-static bool is_list(const char *name)
-{
-    size_t length = strlen(name);
-
-    return length > 4 && strcasecmp(name + length - 4, ".crl") == 0;
-}
-
 static int keep_list(struct import *import, uint64_t number, const void *der, size_t size,
                      struct error *error)
 {
@@ -348,7 +341,7 @@ static int take_list(struct import *import, const char *name, const void *der, s
 
 static int take_file(struct import *import, const char *name, struct error *error)
 {
-    size_t limit = is_list(name) ? TRUST_LIST_MAX_BYTES : BATCH_MAX_BYTES;
+    size_t limit = file_name_is_list(name) ? TRUST_LIST_MAX_BYTES : BATCH_MAX_BYTES;
     size_t before = import->arena.length, size;
     struct error fault;
     int result;
@@ -361,7 +354,7 @@ static int take_file(struct import *import, const char *name, struct error *erro
         return -1;
     }
     size = import->arena.length - before;
-    if (!is_list(name))
+    if (!file_name_is_list(name))
         return take_last(import, name, size, error);
     result = take_list(import, name, import->arena.data + before, size, error);
     import->arena.length = before;
@@ -374,7 +367,7 @@ static int visit_file(const char *name, enum medium_kind kind, void *context, st
 
     if (name[0] == '.' || strcasecmp(name, README_NAME) == 0)
         return 0;
-    if (kind == MEDIUM_FOLDER || (!file_name_has_suffix(name) && !is_list(name))) {
+    if (kind == MEDIUM_FOLDER || (!file_name_has_suffix(name) && !file_name_is_list(name))) {
         import->counts.ignored++;
         return 0;
     }
@@ -449,7 +442,7 @@ int import_bytes(struct import *import, const char *name, const char *to, const 
 
     if (size == 0 || size > BATCH_MAX_BYTES)
         return leave(import, name, "is empty, or larger than a batch can be");
-    if (is_list(name))
+    if (file_name_is_list(name))
         return take_list(import, name, bytes, size, error);
     if (buffer_append(&import->arena, bytes, size, error) != 0)
         return -1;

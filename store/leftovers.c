@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "store/crypto.h"
-#include "store/export.h"
 #include "store/file_name.h"
 #include "store/readme.h"
 
@@ -75,30 +74,27 @@ static int compare(const char *name, enum medium_kind kind, void *context, struc
     return 0;
 }
 
-static int compare_folder(const char *name, enum medium_kind kind, void *context,
-                          struct error *error)
+/* What else is written under temporary names. */
+static int compare_paper(struct leftovers *leftovers, const char *name, struct error *error)
+{
+    unsigned char id[BATCH_ID_BYTES];
+    int result = hash(leftovers->medium, name, id, error);
+
+    if (result == 1)
+        keep(leftovers, id, sizeof id);
+    return result < 0 ? -1 : 0;
+}
+
+static int compare_top(const char *name, enum medium_kind kind, void *context, struct error *error)
 {
     struct leftovers *leftovers = context;
     char station[STORE_NAME_BYTES];
 
-    if (kind != MEDIUM_FOLDER || !file_name_station(name, station))
-        return 0;
-    return medium_each(leftovers->medium, name, compare, leftovers, error);
-}
-
-/* The other files that are written under temporary names. */
-static int compare_others(struct leftovers *leftovers, struct error *error)
-{
-    static const char *const names[] = {README_NAME, EXPORT_LIST_NAME};
-    unsigned char id[BATCH_ID_BYTES];
-    int result = 0;
-
-    for (size_t i = 0; i < sizeof names / sizeof *names && result >= 0; i++) {
-        result = hash(leftovers->medium, names[i], id, error);
-        if (result == 1)
-            keep(leftovers, id, sizeof id);
-    }
-    return result < 0 ? -1 : 0;
+    if (kind == MEDIUM_FOLDER && file_name_station(name, station))
+        return medium_each(leftovers->medium, name, compare, leftovers, error);
+    if (kind == MEDIUM_FILE && (file_name_is_list(name) || strcmp(name, README_NAME) == 0))
+        return compare_paper(leftovers, name, error);
+    return 0;
 }
 
 static int remove_all(struct leftovers *leftovers, struct error *error)
@@ -110,8 +106,7 @@ static int remove_all(struct leftovers *leftovers, struct error *error)
     for (size_t i = 0; i < leftovers->count; i++)
         if (hash(leftovers->medium, leftovers->items[i].name, leftovers->items[i].id, error) < 0)
             return -1;
-    if (medium_each(leftovers->medium, NULL, compare_folder, leftovers, error) != 0 ||
-        compare_others(leftovers, error) != 0)
+    if (medium_each(leftovers->medium, NULL, compare_top, leftovers, error) != 0)
         return -1;
     for (size_t i = 0; i < leftovers->count; i++) {
         const struct leftover *leftover = &leftovers->items[i];

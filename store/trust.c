@@ -3,9 +3,11 @@
 
 #include <openssl/asn1.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,6 +140,18 @@ done:
 uint64_t trust_number(const struct trust *trust)
 {
     return trust->number;
+}
+
+int trust_list_name(const struct trust *trust, char name[TRUST_LIST_NAME_BYTES],
+                    struct error *error)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+
+    if (X509_digest(trust->ca, EVP_sha256(), digest, NULL) != 1)
+        return crypto_error(error, ERROR_FAILED, "trust: OpenSSL cannot hash");
+    (void)snprintf(name, TRUST_LIST_NAME_BYTES, "revoked-%02x%02x%02x%02x.crl", digest[0],
+                   digest[1], digest[2], digest[3]);
+    return 0;
 }
 
 /* 0 when OpenSSL finds a path from CERTIFICATE to the CA; else its X509_V_ERR_..., or -1. */

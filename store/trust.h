@@ -27,6 +27,11 @@ int trust_update(struct trust *trust, const void *der, size_t size, uint64_t *nu
                  struct error *error);
 uint64_t trust_number(const struct trust *trust); /* 0: no list yet */
 
+/* The name of the list as a file (docs/files.md): it tells the CA, so that lists of two deployments lie side by side. */
+#define TRUST_LIST_NAME_BYTES 21 /* "revoked-01234567.crl" with its zero */
+int trust_list_name(const struct trust *trust, char name[TRUST_LIST_NAME_BYTES],
+                    struct error *error);
+
 /* Check that CERTIFICATE is the CA's and not revoked, and read its station.  -1 with ERROR_REFUSED
  * whose text says "was not issued by this deployment" or "is revoked"; *REVOKED (may be NULL) tells
  * the second apart. */

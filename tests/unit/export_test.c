@@ -172,30 +172,39 @@ static uint64_t give_list(struct filed *f, struct buffer *der)
     return number;
 }
 
-/* Proves: the list goes along, replaces an older one and what is no list, and never a newer one. */
+/* Proves: the list goes along, replaces an older one and what is no list, and never a newer one or another
+ * deployment's. */
 static void revocation_list(void **state)
 {
+    static const char theirs[] = "revoked-00000000.crl";
     struct filed *f = *state;
-    struct buffer older = {0}, newer = {0};
+    struct buffer older = {0}, newer = {0}, written = {0};
+    char name[TRUST_LIST_NAME_BYTES];
 
     filed_station(f, "dock", "dock", 0);
+    assert_int_equal(export_list(f->store, name, &written, &f->error), 0);
     (void)give_list(f, &older);
+    assert_int_equal(export_list(f->store, name, &written, &f->error), 1);
+    assert_int_equal(strspn(name + strlen("revoked-"), "0123456789abcdef"), 8);
+    filed_put(f, theirs, "theirs", 6);
     (void)export(f, false);
-    assert_true(filed_has(f, EXPORT_LIST_NAME, older.data, older.length));
+    assert_true(filed_has(f, name, older.data, older.length));
     deployment_revoke(f->deployment, f->deployment->tablet2);
     deployment_list(f->deployment, &newer);
-    filed_put(f, EXPORT_LIST_NAME, newer.data, newer.length);
+    filed_put(f, name, newer.data, newer.length);
     (void)export(f, false);
-    assert_true(filed_has(f, EXPORT_LIST_NAME, newer.data, newer.length));
-    filed_put(f, EXPORT_LIST_NAME, "no list", 7);
+    assert_true(filed_has(f, name, newer.data, newer.length));
+    filed_put(f, name, "no list", 7);
     (void)export(f, false);
-    assert_true(filed_has(f, EXPORT_LIST_NAME, older.data, older.length));
+    assert_true(filed_has(f, name, older.data, older.length));
     newer.length = 0;
     (void)give_list(f, &newer);
     (void)export(f, false);
-    assert_true(filed_has(f, EXPORT_LIST_NAME, newer.data, newer.length));
+    assert_true(filed_has(f, name, newer.data, newer.length));
     buffer_free(&older);
+    assert_true(filed_has(f, theirs, "theirs", 6));
     buffer_free(&newer);
+    buffer_free(&written);
 }
 
 /* Proves: what others have in the folder, and in those of stations, is as it was. */

@@ -17,7 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/export.h"
 #include "store/file_name.h"
 #include "store/leftovers.h"
 #include "store/medium.h"
@@ -273,7 +272,7 @@ static void leftovers(void **state)
     put(f, ".boda-aaaaaa.tmp", bytes, 500);
     put(f, ".boda-bbbbbb.tmp", "no batch", 8);
     put(f, ".boda-cccccc.tmp", "", 0);
-    put(f, EXPORT_LIST_NAME, "a list", 6);
+    put(f, "revoked-0a1b2c3d.crl", "a list", 6);
     put(f, ".boda-dddddd.tmp", "a list", 6);
     put(f, README_NAME, "theirs", 6);
 
