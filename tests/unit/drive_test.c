@@ -20,8 +20,10 @@
 #include "base/clock.h"
 #include "gadget/drive_take.h"
 #include "gadget/drive_tool.h"
+#include "store/export.h"
 #include "store/file_name.h"
 #include "store/readme.h"
+#include "store/trust.h"
 #include "tests/unit/support/driven.h"
 #include "tests/unit/support/folder.h"
 #include "tests/unit/support/stores.h"
@@ -104,6 +106,22 @@ static void test_unchanged(void **state)
               &d->f->error);
     driven_refresh(d);
     assert_true(image_number(d) == before);
+}
+
+/* The revocation list, under the name that an export gives it. */
+static void test_list(void **state)
+{
+    struct driven *d = *state;
+    char name[TRUST_LIST_NAME_BYTES];
+    struct buffer der = {0}, list = {0};
+
+    filed_give_list(d->f, &der);
+    assert_int_equal(export_list(d->f->store, name, &list, &d->f->error), 1);
+    driven_refresh(d);
+    assert_true(driven_has(d, name));
+    assert_true(filed_has(d->f, "seen", der.data, der.length));
+    buffer_free(&der);
+    buffer_free(&list);
 }
 
 /* The oldest that fit, and words of the rest: never more than half of the drive. */
@@ -329,9 +347,11 @@ static void test_tool_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(fresh),   TEST(unchanged), TEST(too_many),
-        TEST(dropped), TEST(altered),   TEST(of_systems),
-        TEST(no_room), TEST(stopped),   cmocka_unit_test(test_tool_bounds),
+        TEST(fresh),    TEST(unchanged),
+        TEST(too_many), TEST(dropped),
+        TEST(altered),  TEST(of_systems),
+        TEST(list),     TEST(no_room),
+        TEST(stopped),  cmocka_unit_test(test_tool_bounds),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,6 @@
 #include <cmocka.h>
 
 #include "store/export.h"
-#include "store/peers.h"
 #include "store/readme.h"
 #include "store/trust.h"
 #include "tests/unit/support/filed.h"
@@ -155,23 +154,6 @@ static void unnumbered(void **state)
     assert_true(is_exported(f, &second));
 }
 
-/* The store has the deployment's newest list, and knows its CA. */
-static uint64_t give_list(struct filed *f, struct buffer *der)
-{
-    struct trust *trust = trust_open(f->deployment->dock, f->store, &f->error);
-    uint64_t number;
-
-    STORES_OK(trust != NULL, &f->error);
-    deployment_list(f->deployment, der);
-    STORES_OK(trust_update(trust, der->data, der->length, &number, &f->error) == 1, &f->error);
-    STORES_OK(store_begin(f->store, &f->error) == 0 &&
-                  peers_set_crl(f->store, number, der->data, der->length, &f->error) == 0 &&
-                  store_commit(f->store, &f->error) == 0,
-              &f->error);
-    trust_free(trust);
-    return number;
-}
-
 /* Proves: the list goes along, replaces an older one and what is no list, and never a newer one or another
  * deployment's. */
 static void revocation_list(void **state)
@@ -183,7 +165,7 @@ static void revocation_list(void **state)
 
     filed_station(f, "dock", "dock", 0);
     assert_int_equal(export_list(f->store, name, &written, &f->error), 0);
-    (void)give_list(f, &older);
+    filed_give_list(f, &older);
     assert_int_equal(export_list(f->store, name, &written, &f->error), 1);
     assert_int_equal(strspn(name + strlen("revoked-"), "0123456789abcdef"), 8);
     filed_put(f, theirs, "theirs", 6);
@@ -198,7 +180,7 @@ static void revocation_list(void **state)
     (void)export(f, false);
     assert_true(filed_has(f, name, older.data, older.length));
     newer.length = 0;
-    (void)give_list(f, &newer);
+    filed_give_list(f, &newer);
     (void)export(f, false);
     assert_true(filed_has(f, name, newer.data, newer.length));
     buffer_free(&older);

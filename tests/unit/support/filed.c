@@ -17,6 +17,8 @@
 #include "base/buffer.h"
 #include "store/batch.h"
 #include "store/file_name.h"
+#include "store/peers.h"
+#include "store/trust.h"
 #include "tests/unit/support/folder.h"
 #include "tests/unit/support/stores.h"
 
@@ -172,4 +174,19 @@ uint64_t filed_batches(struct filed *f, enum batch_state state)
     default:
         return counts.applied;
     }
+}
+
+void filed_give_list(struct filed *f, struct buffer *der)
+{
+    struct trust *trust = trust_open(f->deployment->dock, f->store, &f->error);
+    uint64_t number;
+
+    STORES_OK(trust != NULL, &f->error);
+    deployment_list(f->deployment, der);
+    STORES_OK(trust_update(trust, der->data, der->length, &number, &f->error) == 1, &f->error);
+    STORES_OK(store_begin(f->store, &f->error) == 0 &&
+                  peers_set_crl(f->store, number, der->data, der->length, &f->error) == 0 &&
+                  store_commit(f->store, &f->error) == 0,
+              &f->error);
+    trust_free(trust);
 }

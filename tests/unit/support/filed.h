@@ -31,6 +31,9 @@ void filed_seal(struct filed *f, const struct identity *signer, const struct ide
 void filed_hold(struct filed *f, const struct identity *signer, const struct identity *recipient,
                 uint64_t seq, struct label *label);
 
+/* The store has the deployment's newest revocation list, which DER (empty) gets, and knows its CA. */
+void filed_give_list(struct filed *f, struct buffer *der);
+
 /* The file PATH of the medium, as whoever else would write it; the folders in it are made. */
 void filed_put(const struct filed *f, const char *path, const void *bytes, size_t size);
 
