@@ -226,7 +226,7 @@ static int add_batch(struct fill *fill, const struct label *label, struct error 
     struct buffer bytes = {0};
     int result;
 
-    file_name_folder(label->to, folder);
+    file_name_folder(label->to, 1, folder);
     if (strcmp(folder, fill->folder) != 0) {
         if (flush(fill, error) != 0 ||
             drive_image_make_folder(fill->options->image, folder, error) != 0)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store/file_name.h"
+#include "store/inventory.h"
 #include "store/leftovers.h"
 #include "store/medium.h"
 #include "store/peers.h"
@@ -14,9 +15,9 @@
 
 #define REPLACED_MOST 64u /* unnumbered batches between two looks for older ones */
 
-/* An unnumbered batch of this export: older ones of the same (from, epoch) leave its folder. */
+/* An unnumbered batch of this export: older ones of the same (from, epoch) leave the folders of its destination. */
 struct newest {
-    char folder[FILE_NAME_FOLDER_BYTES];
+    char to[STORE_NAME_BYTES];
     char name[FILE_NAME_BYTES];
     struct file_name read;
 };
@@ -25,6 +26,7 @@ struct export
 {
     struct store *store;
     struct medium *medium;
+    struct inventory *inventory;
     struct export_counts *counts;
     struct newest newest[REPLACED_MOST];
     size_t newest_count;
@@ -91,7 +93,7 @@ static int copy(struct export *export, const struct label *label, struct error *
 
 struct older {
     struct export *export;
-    const char *folder;
+    const char *to, *folder;
 };
 
 static int remove_older(const char *name, enum medium_kind kind, void *context, struct error *error)
@@ -106,7 +108,7 @@ static int remove_older(const char *name, enum medium_kind kind, void *context, 
     for (size_t i = 0; i < export->newest_count; i++) {
         const struct newest *newest = &export->newest[i];
 
-        if (strcmp(newest->folder, older->folder) == 0 && strcmp(newest->name, name) != 0 &&
+        if (strcmp(newest->to, older->to) == 0 && strcmp(newest->name, name) != 0 &&
             strcmp(newest->read.from, read.from) == 0 &&
             strcmp(newest->read.epoch, read.epoch) == 0)
             return medium_remove(export->medium, older->folder, name, error);
@@ -114,20 +116,29 @@ static int remove_older(const char *name, enum medium_kind kind, void *context, 
     return 0;
 }
 
+/* From all folders of the station TO. */
+static int remove_older_of(struct export *export, const char *to, struct error *error)
+{
+    struct older older = {.export = export, .to = to};
+    size_t at = 0;
+
+    while ((older.folder = inventory_folder(export->inventory, to, &at)) != NULL)
+        if (medium_each(export->medium, older.folder, remove_older, &older, error) != 0)
+            return -1;
+    return 0;
+}
+
 /* What was written is durable, and then what it replaces goes. */
 static int settle(struct export *export, struct error *error)
 {
-    struct older older = {.export = export};
-
     if (medium_sync(export->medium, error) != 0)
         return -1;
     for (size_t i = 0; i < export->newest_count; i++) {
         bool seen = false;
 
-        older.folder = export->newest[i].folder;
         for (size_t k = 0; k < i; k++)
-            seen = seen || strcmp(export->newest[k].folder, older.folder) == 0;
-        if (!seen && medium_each(export->medium, older.folder, remove_older, &older, error) != 0)
+            seen = seen || strcmp(export->newest[k].to, export->newest[i].to) == 0;
+        if (!seen && remove_older_of(export, export->newest[i].to, error) != 0)
             return -1;
     }
     if (export->newest_count > 0 && medium_sync(export->medium, error) != 0)
@@ -142,13 +153,12 @@ static int write_batch(struct export *export, const struct label *label, struct 
     char folder[FILE_NAME_FOLDER_BYTES], name[FILE_NAME_BYTES];
     int result;
 
-    file_name_folder(label->to, folder);
-    file_name_make(label, name);
-    result = medium_has(export->medium, folder, name, label->size, error);
+    result = inventory_place(export->inventory, label, folder, error);
     if (result != 0) {
         export->counts->had += result == 1;
         return result < 0 ? -1 : 0;
     }
+    file_name_make(label, name);
     if (medium_begin(export->medium, folder, name, error) != 0)
         return -1;
     result = copy(export, label, error);
@@ -161,7 +171,7 @@ static int write_batch(struct export *export, const struct label *label, struct 
     /* At their destination there may be several, judged by what is in them, and none is the newest. */
     if (label->seq != 0 || batches_is_destination(export->store, label->to))
         return 0;
-    (void)memcpy(newest->folder, folder, sizeof folder);
+    (void)memcpy(newest->to, label->to, sizeof newest->to);
     (void)memcpy(newest->name, name, sizeof name);
     (void)file_name_read(name, &newest->read);
     export->newest_count++;
@@ -237,6 +247,16 @@ static int write_others(struct export *export, struct error *error)
 
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
+/* What the medium still had room for is brought there too, before it is told to be full. */
+static int full(struct export *export)
+{
+    struct error unsaid;
+
+    medium_abandon(export->medium);
+    (void)settle(export, &unsaid);
+    return -1;
+}
+
 static int write_all(struct export *export, bool all, struct error *error)
 {
     struct batch batch = {0};
@@ -244,7 +264,7 @@ static int write_all(struct export *export, bool all, struct error *error)
 
     while ((found = export_next(export->store, all, batch.position, &batch, error)) == 1)
         if (write_batch(export, &batch.label, error) != 0)
-            return -1;
+            return error->kind == ERROR_FULL ? full(export) : -1;
     return found < 0 ? -1 : settle(export, error);
 }
 
@@ -274,12 +294,14 @@ int export_run(struct store *store, const char *path, bool all, struct export_co
     export->counts = counts;
     export->medium = medium_open(path, error);
     if (export->medium != NULL && medium_lock(export->medium, error) == 0 &&
-        leftovers_remove(export->medium, error) == 0 && write_others(export, error) == 0) {
+        leftovers_remove(export->medium, error) == 0 && write_others(export, error) == 0 &&
+        (export->inventory = inventory_open(export->medium, error)) != NULL) {
         others = medium_written(export->medium, &others_bytes);
         result = write_all(export, all, error);
         counts->written = medium_written(export->medium, &counts->written_bytes) - others;
         counts->written_bytes -= others_bytes;
     }
+    inventory_free(export->inventory);
     medium_close(export->medium);
     free(export);
     return result == 0 ? note(store, error) : -1;

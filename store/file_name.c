@@ -31,12 +31,23 @@ static bool is_device(const char *name)
     return false;
 }
 
-void file_name_folder(const char *to, char folder[FILE_NAME_FOLDER_BYTES])
+/* A station's name as DOS takes it. */
+static void quote(const char *station, char quoted[FILE_NAME_FOLDER_BYTES])
 {
-    size_t length = strlen(to);
-    bool quoted = is_device(to) || (length > 0 && to[length - 1] == '.');
+    size_t length = strlen(station);
+    bool refused = is_device(station) || (length > 0 && station[length - 1] == '.');
 
-    (void)snprintf(folder, FILE_NAME_FOLDER_BYTES, quoted ? "~%s~" : "%s", to);
+    (void)snprintf(quoted, FILE_NAME_FOLDER_BYTES, refused ? "~%s~" : "%s", station);
+}
+
+void file_name_folder(const char *to, unsigned number, char folder[FILE_NAME_FOLDER_BYTES])
+{
+    size_t length;
+
+    quote(to, folder);
+    length = strlen(folder);
+    if (number > 1)
+        (void)snprintf(folder + length, FILE_NAME_FOLDER_BYTES - length, " (%u)", number);
 }
 
 /* TEXT of LENGTH bytes, with or without tildes, as a station's name. */
@@ -65,6 +76,18 @@ static int lower(const char *name, char out[NAME_MAX_BYTES])
     return 0;
 }
 
+/* How long the folder's name TEXT is without its number. */
+static size_t without_number(const char *text)
+{
+    size_t length = strlen(text), at = length;
+
+    if (at == 0 || text[--at] != ')')
+        return length;
+    while (at > 0 && text[at - 1] >= '0' && text[at - 1] <= '9')
+        at--;
+    return at < length - 1 && at > 2 && strncmp(text + at - 2, " (", 2) == 0 ? at - 2 : length;
+}
+
 bool file_name_station(const char *folder, char to[STORE_NAME_BYTES])
 {
     char text[NAME_MAX_BYTES];
@@ -73,7 +96,7 @@ bool file_name_station(const char *folder, char to[STORE_NAME_BYTES])
     /* Old tools make a name upper case as a whole; "Photos" is no folder of ours. */
     if (lowered && strpbrk(folder, "abcdefghijklmnopqrstuvwxyz") != NULL)
         return false;
-    return take_station(lowered ? text : folder, strlen(folder), to);
+    return take_station(lowered ? text : folder, without_number(folder), to);
 }
 
 /* ---- batches' names ------------------------------------------------------------------------------- */
@@ -82,7 +105,7 @@ void file_name_make(const struct label *label, char name[FILE_NAME_BYTES])
 {
     char from[FILE_NAME_FOLDER_BYTES], id[ID_DIGITS + 1];
 
-    file_name_folder(label->from, from);
+    quote(label->from, from);
     hex_encode(label->id, FILE_NAME_ID_BYTES, id);
     (void)snprintf(name, FILE_NAME_BYTES, "%s-%s-%llu-%s" SUFFIX, from, label->epoch,
                    (unsigned long long)label->seq, id);

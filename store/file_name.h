@@ -9,12 +9,14 @@
 #include "store/label.h"
 
 #define FILE_NAME_BYTES 128 /* a batch file's name, with its zero */
-#define FILE_NAME_FOLDER_BYTES (STORE_NAME_BYTES + 2)
+#define FILE_NAME_FOLDER_BYTES (STORE_NAME_BYTES + sizeof "~~ (4294967295)" - 1)
 #define FILE_NAME_ID_BYTES 8 /* how many bytes of the id a name has */
 
-/* The name of the file of the batch LABEL, and of the folder of the station TO. */
+/* The name of the file of the batch LABEL. */
 void file_name_make(const struct label *label, char name[FILE_NAME_BYTES]);
-void file_name_folder(const char *to, char folder[FILE_NAME_FOLDER_BYTES]);
+
+/* The name of the folder of the station TO, of its first one or, from 2 on, of that NUMBER. */
+void file_name_folder(const char *to, unsigned number, char folder[FILE_NAME_FOLDER_BYTES]);
 
 /* What a name says of a batch. */
 struct file_name {
@@ -35,7 +37,7 @@ bool file_name_is_made(const char *name);
 bool file_name_has_suffix(const char *name);
 bool file_name_is_list(const char *name);
 
-/* The station whose batches a folder has; false: FOLDER is no such folder. */
+/* The station whose batches a folder has, whatever its number; false: FOLDER is no such folder. */
 bool file_name_station(const char *folder, char to[STORE_NAME_BYTES]);
 
 /* The label that NAME (may be NULL), found in a folder for the station TO (NULL: not said), gives to a batch with this

@@ -369,24 +369,29 @@ static int make_temporary(struct medium *medium, char name[TEMPORARY_BYTES], str
 
 int medium_begin(struct medium *medium, const char *folder, const char *name, struct error *error)
 {
+    char temporary[TEMPORARY_BYTES];
     struct waiting *waiting;
+    size_t index;
 
     medium_abandon(medium);
+    if (strlen(name) >= sizeof waiting->name)
+        return fail(medium, ENAMETOOLONG, "have such a file", error);
     if ((medium->count == GROUP_FILES || medium->bytes >= GROUP_BYTES) &&
         medium_sync(medium, error) != 0)
         return -1;
-    waiting = &medium->group[medium->count];
-    if (strlen(name) >= sizeof waiting->name)
-        return fail(medium, ENAMETOOLONG, "have such a file", error);
-    (void)snprintf(waiting->name, sizeof waiting->name, "%s", name);
-    if (find_folder(medium, folder, true, &waiting->folder, error) != 1)
+    if (find_folder(medium, folder, true, &index, error) != 1)
         return -1;
-    if (waiting != &medium->group[medium->count]) { /* synced, to open one folder more */
-        medium->group[medium->count] = *waiting;
-        waiting = &medium->group[medium->count];
-    }
+    /* The root of a small FAT takes few names: the temporary ones leave it, then one more may go there. */
+    if (make_temporary(medium, temporary, error) != 0 &&
+        (error->kind != ERROR_FULL || medium->count == 0 || medium_sync(medium, error) != 0 ||
+         make_temporary(medium, temporary, error) != 0))
+        return -1;
+    waiting = &medium->group[medium->count];
+    memcpy(waiting->temporary, temporary, sizeof temporary);
+    waiting->folder = index;
+    (void)snprintf(waiting->name, sizeof waiting->name, "%s", name);
     medium->file_bytes = 0;
-    return make_temporary(medium, waiting->temporary, error);
+    return 0;
 }
 
 int medium_write(struct medium *medium, const void *bytes, size_t size, struct error *error)
@@ -437,6 +442,8 @@ static int rename_all(struct medium *medium, struct error *error)
     for (size_t i = 0; i < medium->count; i++) {
         struct waiting *waiting = &medium->group[i];
 
+        if (waiting->temporary[0] == '\0') /* has its name since a sync that failed */
+            continue;
         if (renameat(medium->fd, waiting->temporary, medium->folders[waiting->folder].fd,
                      waiting->name) != 0)
             return fail(medium, errno, "be written to", error);

@@ -40,7 +40,7 @@ static void check_folder(const char *text)
 
     if (!file_name_station(text, station))
         return;
-    file_name_folder(station, folder);
+    file_name_folder(station, 1, folder);
     if (!file_name_station(folder, again) || strcmp(station, again) != 0)
         abort();
 }

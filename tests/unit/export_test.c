@@ -16,9 +16,12 @@
 #include "store/readme.h"
 #include "store/trust.h"
 #include "tests/unit/support/filed.h"
+#include "tests/unit/support/folder.h"
 #include "tests/unit/support/stores.h"
 
 #define SMALL 6
+#define FOLDER_FILES 1000 /* docs/files.md, "Names" */
+#define SMALL_MEDIUM_BYTES (1u << 16)
 
 static struct export_counts export(struct filed *f, bool all)
 {
@@ -224,6 +227,125 @@ static void device_names(void **state)
     identity_free(tablet);
 }
 
+/* Is it at its place in this folder? */
+static bool is_in(const struct filed *f, const struct label *label, const char *folder)
+{
+    char *name = filed_name(label), *path = folder_path(folder, strchr(name, '/') + 1);
+    bool there = filed_has(f, path, NULL, 0);
+
+    free(name);
+    free(path);
+    return there;
+}
+
+/* FOLDER has COUNT files of whomever. */
+static void fill(const struct filed *f, const char *folder, unsigned count)
+{
+    char path[64];
+
+    for (unsigned i = filed_count(f, folder); i < count; i++) {
+        (void)snprintf(path, sizeof path, "%s/theirs-%u", folder, i);
+        filed_put(f, path, "x", 1);
+    }
+}
+
+/* Proves: a folder of 1,000 files gets no more, its station's next one does; what lies in any of them is there, is mended there when
+ * it was cut, and goes when a newer one has come. */
+static void full_folders(void **state)
+{
+    struct filed *f = *state;
+    const struct deployment *d = f->deployment;
+    struct label up[4], receipts[2];
+    char *name, path[200];
+
+    fill(f, "server", FOLDER_FILES - 1);
+    fill(f, "server (2)", FOLDER_FILES - 1);
+    for (uint64_t i = 0; i < 3; i++)
+        filed_hold(f, d->tablet, d->server, i + 1, &up[i]);
+    filed_hold(f, d->server, d->tablet, 0, &receipts[0]);
+    assert_int_equal(export(f, false).written, 4);
+    assert_true(is_in(f, &up[0], "server"));
+    assert_true(is_in(f, &up[1], "server (2)"));
+    assert_true(is_in(f, &up[2], "server (3)"));
+    assert_true(is_in(f, &receipts[0], "t1"));
+
+    name = filed_name(&up[1]);
+    (void)snprintf(path, sizeof path, "server (2)/%s", strchr(name, '/') + 1);
+    filed_put(f, path, "cut", 3);
+    fill(f, "t1", FOLDER_FILES);
+    filed_hold(f, d->tablet, d->server, 4, &up[3]);
+    filed_hold(f, d->server, d->tablet, 0, &receipts[1]);
+    assert_int_equal(export(f, false).written, 3);
+    assert_int_equal(export(f, false).written, 0);
+    assert_false(filed_has(f, path, "cut", 3));
+    assert_true(is_in(f, &up[1], "server (2)"));
+    assert_true(is_in(f, &up[3], "server (3)"));
+    assert_true(is_in(f, &receipts[1], "t1 (2)"));
+    assert_false(is_in(f, &receipts[0], "t1"));
+    assert_int_equal(filed_count(f, "server"), FOLDER_FILES);
+    assert_int_equal(filed_count(f, "server (2)"), FOLDER_FILES);
+    free(name);
+}
+
+/* Proves: a batch that another one's id begins like is written, whatever folder that one is in. */
+static void same_beginning(void **state)
+{
+    struct filed *f = *state;
+    struct label label, other;
+    char *name, path[200];
+
+    filed_hold(f, f->deployment->tablet, f->deployment->server, 1, &label);
+    other = label;
+    other.seq = 7;
+    name = filed_name(&other);
+    (void)snprintf(path, sizeof path, "server (2)/%s", strchr(name, '/') + 1);
+    filed_put(f, path, "theirs", 6);
+    assert_int_equal(export(f, false).written, 1);
+    assert_int_equal(export(f, false).written, 0);
+    assert_true(filed_has(f, path, "theirs", 6));
+    assert_true(is_in(f, &label, "server (2)"));
+    free(name);
+}
+
+#define SKIPPED 77
+static struct filed *of_parent;
+
+/* In a child, which alone sees the small medium at FOLDER. */
+static int export_to_small(const char *folder)
+{
+    struct filed f = *of_parent;
+    struct export_counts counts;
+
+    if (folder_mount_small(folder, SMALL_MEDIUM_BYTES) != 0)
+        return SKIPPED;
+    f.store = NULL;
+    filed_station(&f, "c1", "courier", 0);
+    if (export_run(f.store, folder, false, &counts, &f.error) != 0 && f.error.kind == ERROR_FULL &&
+        strstr(f.error.text, "make room on it, or go on with another medium") != NULL &&
+        counts.written > 0 && filed_count(&f, "server") == counts.written &&
+        filed_count(&f, ".") == counts.written + 1)
+        return 0;
+    fprintf(stderr, "%llu written, %u there, %u in all: %s\n", (unsigned long long)counts.written,
+            filed_count(&f, "server"), filed_count(&f, "."), f.error.text);
+    return 1;
+}
+
+/* Proves: a medium that is full has whole what it had room for. */
+static void full(void **state)
+{
+    struct filed *f = *state;
+    struct label label;
+    int status;
+
+    for (uint64_t i = 0; i < SMALL_MEDIUM_BYTES / 2048; i++)
+        filed_hold(f, f->deployment->tablet, f->deployment->server, i + 1, &label);
+    of_parent = f;
+    status = folder_in_child(export_to_small, f->medium);
+    if (status == SKIPPED)
+        skip();
+    assert_int_equal(status, 0);
+}
+
 static void no_folder(void **state)
 {
     struct filed *f = *state;
@@ -244,6 +366,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(revocation_list, filed_set_up, filed_tear_down),
         cmocka_unit_test_setup_teardown(others_files, filed_set_up, filed_tear_down),
         cmocka_unit_test_setup_teardown(device_names, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(full_folders, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(same_beginning, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(full, filed_set_up, filed_tear_down),
         cmocka_unit_test_setup_teardown(no_folder, filed_set_up, filed_tear_down),
     };
 

@@ -50,7 +50,7 @@ static void made_and_read(void **state)
         struct label label = label_of(stations[i], stations[i], (UINT64_C(1) << 53) - 1 - i);
 
         file_name_make(&label, name);
-        file_name_folder(label.to, folder);
+        file_name_folder(label.to, 1, folder);
         assert_true(file_name_is_made(name));
         assert_true(file_name_has_suffix(name));
         assert_true(file_name_read(name, &read));
@@ -63,7 +63,33 @@ static void made_and_read(void **state)
         /* No name and no folder is a device's to DOS, or ends in a dot. */
         assert_true(folder[strlen(folder) - 1] != '.');
         assert_true(strncmp(folder, "con", 4) != 0 && strncmp(folder, "aux.", 4) != 0);
+        file_name_folder(label.to, UINT32_MAX, folder);
+        assert_true(file_name_station(folder, to));
+        assert_string_equal(to, stations[i]);
     }
+}
+
+/* Proves: a station's folders have numbers from the second on, as file managers give them too; what only looks so is none. */
+static void numbered_folders(void **state)
+{
+    static const char *const t1[] = {"t1", "T1 (2)", "t1 (0)", "t1 (99999999999999999999)"};
+    static const char *const none[] = {"t1 ()",      "t1(2)",   " (2)",      "(2)",
+                                       "t1 (2",      "t1 (2) ", "t1 (x)",    "t1 (2x)",
+                                       "t1 (2) (3)", "t1  (2)", "Photos (2)"};
+    char folder[FILE_NAME_FOLDER_BYTES], to[STORE_NAME_BYTES];
+
+    (void)state;
+    file_name_folder("t1", 2, folder);
+    assert_string_equal(folder, "t1 (2)");
+    file_name_folder("con", 2, folder);
+    assert_string_equal(folder, "~con~ (2)");
+    for (size_t i = 0; i < sizeof t1 / sizeof *t1; i++) {
+        assert_true(file_name_station(t1[i], to));
+        assert_string_equal(to, "t1");
+    }
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        if (file_name_station(none[i], to))
+            fail_msg("%s: is the folder of %s", none[i], to);
 }
 
 /* Proves: what file managers and mail programs make of a name still says the same, and is no file of ours to replace. */
@@ -156,9 +182,8 @@ static void labels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(made_and_read),
-        cmocka_unit_test(read_tolerantly),
-        cmocka_unit_test(no_names),
+        cmocka_unit_test(made_and_read),   cmocka_unit_test(numbered_folders),
+        cmocka_unit_test(read_tolerantly), cmocka_unit_test(no_names),
         cmocka_unit_test(labels),
     };
 

@@ -74,6 +74,20 @@ static void put(struct filed *f, const struct identity *from, const struct ident
     buffer_free(&bytes);
 }
 
+/* Its file into another folder. */
+static void move(const struct filed *f, const struct label *label, const char *folder)
+{
+    char *name = filed_name(label), *from = folder_path(f->medium, name),
+         *into = folder_path(f->medium, folder), *to = folder_path(into, strchr(name, '/') + 1);
+
+    assert_int_equal(mkdir(into, 0700), 0);
+    assert_int_equal(rename(from, to), 0);
+    free(name);
+    free(from);
+    free(into);
+    free(to);
+}
+
 static bool is_held(struct filed *f, const struct label *label)
 {
     struct batch batch;
@@ -93,6 +107,7 @@ static void whose(void **state)
     put(f, d->tablet, d->server, 1, &up);
     put(f, d->server, d->tablet, 1, &down);
     put(f, d->server, d->tablet, 0, &receipt);
+    move(f, &receipt, "t1 (2)");
     filed_put(f, "t1/notes.txt", "x", 1);
     filed_put(f, "Photos/a.jpg", "x", 1);
     filed_put(f, ".hidden.p7m", "x", 1);

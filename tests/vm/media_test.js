@@ -35,6 +35,7 @@ const SECTOR = 512;
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 
 const FILE_SYSTEMS = {
+    fat12: { type: 'vfat', make: ['mkfs.vfat', '-F', '12', '-a', '-r', '64'] }, // so many names in its root
     vfat: { make: ['mkfs.vfat'], check: ['fsck.vfat', '-a', '-w'] },
     exfat: { make: ['mkfs.exfat'], check: ['fsck.exfat', '-y'] },
     ext4: { make: ['mkfs.ext4', '-q', '-F', '-b', '1024'], check: ['fsck.ext4', '-p'] },
@@ -93,19 +94,23 @@ class Medium {
         fs.mkdirSync(this.folder);
     }
 
-    format() {
+    make() {
         fs.writeFileSync(this.image, Buffer.alloc(0));
         fs.truncateSync(this.image, DEVICE_BYTES);
         const [program, ...args] = FILE_SYSTEMS[this.kind].make;
         sh(program, ...args, this.image);
         this.mount();
+    }
+
+    format() {
+        this.make();
         freshStick(this.boda);
         this.unmount();
         this.base = fs.readFileSync(this.image);
     }
 
     mount(device = this.image, options = device === this.image ? 'loop' : 'rw') {
-        sh('mount', '-t', this.kind, '-o', options, device, this.folder);
+        sh('mount', '-t', FILE_SYSTEMS[this.kind].type || this.kind, '-o', options, device, this.folder);
     }
 
     unmount() {
@@ -293,6 +298,32 @@ class Campaign {
         }
     }
 
+    // A FAT whose root has fewer names than a group has files; then one with little room, which takes what it can.
+    async smallMedium() {
+        const medium = new Medium(this.dir, 'fat12'), filler = path.join(medium.folder, 'filler');
+        const sizes = () => batchFiles(medium.folder).map((name) => fs.statSync(path.join(medium.folder, name)).size);
+        medium.make();
+        await command(this.tablet, 'export', medium.folder);
+        assert.strictEqual(batchFiles(medium.folder).length, BATCHES);
+        assert.deepStrictEqual(unsound(medium.folder), []);
+
+        const bytes = sizes().reduce((sum, size) => sum + size);
+        fs.rmSync(path.join(medium.folder, 'server'), { recursive: true });
+        const { bavail, bsize } = fs.statfsSync(medium.folder);
+        fs.writeFileSync(filler, Buffer.alloc(bavail * bsize - Math.round(bytes / 2)));
+        const lines = await start(this.tablet, 'export', medium.folder).wait(120000, [1]);
+        assert.match(lines.join('\n'), /make room on it, or go on with another medium/);
+        const there = batchFiles(medium.folder).length;
+        assert.ok(there > 0 && there < BATCHES, `${there} files on the full medium`);
+        assert.deepStrictEqual(unsound(medium.folder), []);
+        assert.deepStrictEqual(list(medium.folder).filter((name) => name.startsWith('.boda-')), []);
+        fs.rmSync(filler);
+        assert.match(await command(this.tablet, 'export', medium.folder), new RegExp(`^exported ${BATCHES - there} batch`));
+        assert.strictEqual(batchFiles(medium.folder).length, BATCHES);
+        medium.unmount();
+        console.log(`a small FAT: all ${BATCHES} in its root, ${there} of them when it was nearly full`);
+    }
+
     async importCuts(cuts, folder) {
         const medium = new Medium(this.dir, 'ext4');
         this.courier.store = path.join(medium.folder, 'store');
@@ -334,6 +365,7 @@ async function run(test) {
     await fill(tablet, random);
     await tablet.stop();
 
+    await campaign.smallMedium();
     const fat = await campaign.exportCuts('vfat', Math.ceil(CUTS / 3));
     const exfat = await campaign.exportCuts('exfat', Math.ceil(CUTS / 3));
     await campaign.exportPulls(fat, Math.ceil(PULLS / 2));

@@ -113,7 +113,7 @@ char *filed_name(const struct label *label)
 {
     char folder[FILE_NAME_FOLDER_BYTES], name[FILE_NAME_BYTES];
 
-    file_name_folder(label->to, folder);
+    file_name_folder(label->to, 1, folder);
     file_name_make(label, name);
     return folder_path(folder, name);
 }
