@@ -24,17 +24,21 @@ disk = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
 sys.exit(fcntl.ioctl(disk, 0x5381) != 0 or fcntl.ioctl(disk, 0x5309) != 0)
 `;
 
-// Copies each file, and says its name when file and name are on the disk.
+// Copies each file, and says its name when file and name are on the disk. One that has gone has no size, and the kernel no word of
+// what it does not write there any more.
 const COPY = `
 import ctypes, os, shutil, sys
 libc = ctypes.CDLL(None, use_errno=True)
-target = sys.argv[1]
-for name in sys.argv[2:]:
+target, size = sys.argv[1:3]
+for name in sys.argv[3:]:
     shutil.copyfile(name, os.path.join(target, os.path.basename(name)))
     folder = os.open(target, os.O_RDONLY)
     if libc.syncfs(folder) != 0:
         sys.exit('syncfs: ' + os.strerror(ctypes.get_errno()))
     os.close(folder)
+    with open(size) as file:
+        if int(file.read()) == 0:
+            sys.exit('the disk has gone')
     print(os.path.basename(name), flush=True)
 `;
 
@@ -45,6 +49,7 @@ function sh(program, ...args) {
     return stdout;
 }
 
+// Of a block device, or nothing.
 const attribute = (name, what) => {
     try {
         return fs.readFileSync(path.join(BLOCK, name, what), 'utf8').trim();
@@ -61,6 +66,11 @@ function disks() {
 class Disk {
     constructor(name) {
         Object.assign(this, { name, node: `/dev/${name}`, folder: null });
+    }
+
+    // The file that says how many sectors it has.
+    get size() {
+        return path.join(BLOCK, this.name, 'size');
     }
 
     get bytes() {
@@ -102,4 +112,4 @@ async function waitDisk(programs = []) {
 
 const waitNoDisk = () => waitFor('no disk', () => !disks().length, WAIT_MS);
 
-module.exports = { COPY, Disk, disks, sh, waitDisk, waitNoDisk };
+module.exports = { attribute, COPY, Disk, disks, sh, waitDisk, waitNoDisk };

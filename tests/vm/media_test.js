@@ -11,7 +11,7 @@
  *
  * A cut: dm-log-writes has recorded what the program wrote to the device, with its flushes. The device is made anew with the writes
  * up to a point, less some of those that no flush has followed. The control does the same as if there were no flushes: files must
- * be found that are not whole, else the test is blind. A pull: the device fails everything from a moment on.
+ * be found that are not whole, else the test is blind. A pull: the device fails everything from a moment on, or the kernel takes it away.
  *
  *   CUTS=21, PULLS=6    how many of each in all
  */
@@ -20,8 +20,9 @@ const assert = require('assert');
 const fs = require('fs');
 const path = require('path');
 const { spawnSync } = require('child_process');
-const { sleep } = require('../web/program');
+const { sleep, waitFor } = require('../web/program');
 const { scenario } = require('../web/scenario');
+const { attribute } = require('./disk');
 const { start, command, commandEnds, list, batchFiles, unsound, freshStick, assertTheirs } = require('../web/files');
 
 const CUTS = Number(process.env.CUTS || 21);
@@ -31,6 +32,7 @@ const BATCHES = 40;
 const DEVICE_BYTES = 48 << 20;
 const LOG_BYTES = 256 << 20;
 const SECTOR = 512;
+const WAIT_MS = 60000;
 
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 
@@ -150,7 +152,24 @@ class Medium {
         return writes;
     }
 
-    // body(pull) with a device that pull() takes away.
+    // As pulled, but the kernel takes the device away, as it does with a stick: then it has no size any more.
+    async removed(body) {
+        const disk = () => fs.readdirSync('/sys/block').find((name) => /scsi_debug/.test(attribute(name, 'device/model')));
+        const wait = () => waitFor('a disk', () => disk() && fs.existsSync(`/dev/${disk()}`), WAIT_MS);
+        const host = fs.readlinkSync(`/sys/block/${await wait() && disk()}`).match(/\/(host\d+)\//)[1];
+        const node = `/dev/${disk()}`;
+        fs.writeFileSync(node, fs.readFileSync(this.image));
+        this.mount(node);
+        await body(() => fs.writeFileSync(`/sys/block/${disk()}/device/delete`, '1'));
+        this.unmount();
+        if (!disk()) {
+            fs.writeFileSync(`/sys/class/scsi_host/${host}/scan`, '- - -');
+            await wait();
+        }
+        fs.writeFileSync(this.image, fs.readFileSync(`/dev/${disk()}`));
+    }
+
+    // body(pull) with a device that pull() makes fail.
     async pulled(body) {
         const device = sh('losetup', '--show', '-f', this.image), sectors = DEVICE_BYTES / SECTOR;
         sh('dmsetup', 'create', this.name, '--table', `0 ${sectors} linear ${device} 0`);
@@ -212,7 +231,7 @@ class Campaign {
         return line;
     }
 
-    // A folder whose first cluster was lost cannot be read before a fsck.
+    // A folder that has lost a cluster cannot be read before a fsck.
     isReadable(medium) {
         try {
             batchFiles(medium.boda);
@@ -223,15 +242,16 @@ class Campaign {
         }
     }
 
-    // What is on the medium after a cut or a pull, and the export that goes on.
-    async goOn(medium) {
+    // What is on the medium after a cut or a pull, at least what was promised, and the export that goes on.
+    async goOn(medium, promised = 0) {
         medium.mount();
+        assert.ok(!promised || batchFiles(medium.boda).length >= promised, `${promised} files were said to be there`);
         if (this.isReadable(medium)) {
             assert.deepStrictEqual(unsound(medium.boda), [], 'files have their names without their bytes');
             const there = batchFiles(medium.boda).length;
             this.amid += there > 0 && there < BATCHES;
+            assertTheirs(medium.boda);
         }
-        assertTheirs(medium.boda);
         const line = await this.exportAgain(medium);
         assert.match(line, /^exported \d+ batch/);
         assert.deepStrictEqual(unsound(medium.boda), []);
@@ -284,16 +304,19 @@ class Campaign {
         const length_ms = Date.now() - begin_ms;
         for (let i = 0; i < pulls; i++) {
             medium.write(medium.base);
-            const after_ms = this.random() * length_ms;
-            await medium.pulled(async (pull) => {
+            const after_ms = this.random() * length_ms, isRemoved = i % 2 === 0;
+            let promised;
+            await medium[isRemoved ? 'removed' : 'pulled'](async (pull) => {
                 const program = start(this.tablet, 'export', medium.boda);
                 await sleep(after_ms);
                 pull();
-                const lines = await program.wait(120000, [0, 1]), line = lines[lines.length - 1];
-                console.log(`${medium.kind}: pulled after ${Math.round(after_ms)} ms: ${line}`);
-                assert.match(line, /^exported \d+ batch|was it pulled\?|locked by a switch/);
+                const lines = await program.wait(120000, [0, 1]);
+                promised = Number(/^exported (\d+) batch/m.exec(lines.join('\n'))?.[1] || 0);
+                const error = lines.find((text) => /^error: /.test(text)) || '';
+                console.log(`${medium.kind}: ${isRemoved ? 'taken away' : 'pulled'} after ${Math.round(after_ms)} ms: ${promised} written; ${error}`);
+                assert.match(error, promised === BATCHES ? /^$/ : isRemoved ? /was it pulled\?|opened as a folder: No such/ : /was it pulled\?|locked by a switch/);
             });
-            await this.goOn(medium);
+            await this.goOn(medium, promised);
             this.pulls++;
         }
     }
@@ -361,6 +384,7 @@ async function run(test) {
     const campaign = new Campaign(test, tablet, courier);
 
     ['vfat', 'exfat', 'ext4', 'loop', 'dm-log-writes', 'nls_ascii', 'nls_utf8', 'nls_cp437'].forEach((name) => sh('modprobe', name));
+    sh('modprobe', 'scsi_debug', `dev_size_mb=${DEVICE_BYTES >> 20}`);
     await tablet.start();
     await fill(tablet, random);
     await tablet.stop();
