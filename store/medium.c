@@ -35,8 +35,7 @@ struct waiting {
 struct medium {
     char path[PATH_MAX];
     int fd;
-    char device
-        [DEVICE_BYTES]; /* the file that says how large it is; "": not on a device of its own */
+    char device[DEVICE_BYTES]; /* the file that says its size; "": there is none */
     struct {
         char name[FILE_NAME_FOLDER_BYTES]; /* "": the top */
         int fd;
