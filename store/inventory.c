@@ -69,13 +69,22 @@ static struct folder *add_folder(struct inventory *inventory, const char *name, 
     return more;
 }
 
+static int too_many(unsigned most, const char *what, struct error *error)
+{
+    return error_set(error, ERROR_FAILED, "export: the medium has more than %u %s; use another one",
+                     most, what);
+}
+
 static int note_folder(const char *name, enum medium_kind kind, void *context, struct error *error)
 {
+    const struct inventory *inventory = context;
     char station[STORE_NAME_BYTES];
 
     if (kind != MEDIUM_FOLDER || strlen(name) >= FILE_NAME_FOLDER_BYTES ||
         !file_name_station(name, station))
         return 0;
+    if (inventory->folders_count == INVENTORY_FOLDERS)
+        return too_many(INVENTORY_FOLDERS, "folders of stations", error);
     return add_folder(context, name, station, error) == NULL ? -1 : 0;
 }
 
@@ -89,9 +98,7 @@ static int note_file(const char *name, enum medium_kind kind, void *context, str
     if (kind != MEDIUM_FILE || !file_name_read(name, &read))
         return 0;
     if (inventory->places_count == INVENTORY_FILES)
-        return error_set(error, ERROR_FAILED,
-                         "export: the folder has more than %u batch files; use another folder",
-                         INVENTORY_FILES);
+        return too_many(INVENTORY_FILES, "batch files", error);
     return add_place(inventory, read.id, error);
 }
 
@@ -102,7 +109,7 @@ static int by_id(const void *a, const void *b)
     return memcmp(left->id, right->id, sizeof left->id);
 }
 
-/* The names in the folders of the station TO are known. */
+/* Read the folders of the station TO that have not been. */
 static int read_station(struct inventory *inventory, const char *to, struct error *error)
 {
     size_t before = inventory->places_count;

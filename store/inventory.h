@@ -11,15 +11,18 @@
 
 struct inventory;
 
-#define INVENTORY_FILES 1000000u /* most, of which 16 bytes are kept each */
+/* A stranger's medium may have any number of folders, and of files in the folders that something goes to (16 bytes are kept
+ * of each): these are the most. */
+#define INVENTORY_FOLDERS 10000u
+#define INVENTORY_FILES 100000u
 
-/* Read which folders MEDIUM has; it must outlive the inventory.  NULL with ERROR: it cannot be read.  The caller frees
- * it with inventory_free. */
+/* Read which folders MEDIUM has; it must outlive the inventory.  NULL with ERROR: it cannot be read, or has too many.  The
+ * caller frees it with inventory_free. */
 struct inventory *inventory_open(struct medium *medium, struct error *error);
 void inventory_free(struct inventory *inventory); /* NULL is harmless */
 
 /* 1 if the batch LABEL is there, whole by its size.  0: FOLDER is the one that it goes to, which may have to be made, and
- * it is counted there.  -1: the medium cannot be read, or has more than INVENTORY_FILES names.  The folders of a station
+ * it is counted there.  -1: the medium cannot be read, or has too many.  The folders of a station
  * are read when the first of its batches is asked for; what is written to them later is not seen. */
 int inventory_place(struct inventory *inventory, const struct label *label,
                     char folder[FILE_NAME_FOLDER_BYTES], struct error *error);

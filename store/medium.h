@@ -48,7 +48,8 @@ int medium_lock(struct medium *medium, struct error *error);
 
 /* Files are written one after the other: medium_begin, medium_write..., then medium_end, or medium_abandon for one that
  * is not to come.  FOLDER is made when it is missing.  They have their names, durably, when medium_sync has returned 0;
- * a file that is there is replaced whole.  medium_begin may sync the group itself when it has grown large. */
+ * a file that is there is replaced whole.  medium_begin may sync the group itself when it has grown large, or the
+ * medium takes no more names beside it. */
 int medium_begin(struct medium *medium, const char *folder, const char *name, struct error *error);
 int medium_write(struct medium *medium, const void *bytes, size_t size, struct error *error);
 int medium_end(struct medium *medium, struct error *error);

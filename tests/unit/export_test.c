@@ -9,10 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+#include <valgrind/valgrind.h>
 
 #include "store/export.h"
+#include "store/inventory.h"
 #include "store/readme.h"
 #include "store/trust.h"
 #include "tests/unit/support/filed.h"
@@ -22,6 +25,7 @@
 #define SMALL 6
 #define FOLDER_FILES 1000 /* docs/files.md, "Names" */
 #define SMALL_MEDIUM_BYTES (1u << 16)
+#define CROWD_MEDIUM_BYTES (1u << 30)
 
 static struct export_counts export(struct filed *f, bool all)
 {
@@ -307,26 +311,85 @@ static void same_beginning(void **state)
     free(name);
 }
 
+/* ---- media that only a child sees ------------------------------------------------------------------- */
+
 #define SKIPPED 77
 static struct filed *of_parent;
 
-/* In a child, which alone sees the small medium at FOLDER. */
-static int export_to_small(const char *folder)
+/* In a child: the fixture with a medium of SIZE_BYTES, that is empty. */
+static struct filed small_medium(const char *folder, unsigned long size_bytes)
 {
     struct filed f = *of_parent;
-    struct export_counts counts;
 
-    if (folder_mount_small(folder, SMALL_MEDIUM_BYTES) != 0)
-        return SKIPPED;
+    if (folder_mount_small(folder, size_bytes) != 0)
+        _exit(SKIPPED);
     f.store = NULL;
     filed_station(&f, "c1", "courier", 0);
-    if (export_run(f.store, folder, false, &counts, &f.error) != 0 && f.error.kind == ERROR_FULL &&
-        strstr(f.error.text, "make room on it, or go on with another medium") != NULL &&
-        counts.written > 0 && filed_count(&f, "server") == counts.written &&
-        filed_count(&f, ".") == counts.written + 1)
+    return f;
+}
+
+static void in_child(struct filed *f, int (*body)(const char *folder))
+{
+    int status;
+
+    of_parent = f;
+    status = folder_in_child(body, f->medium);
+    if (status == SKIPPED)
+        skip();
+    assert_int_equal(status, 0);
+}
+
+/* 0 if the export fails with these words. */
+static int export_says(struct filed *f, const char *words)
+{
+    struct export_counts counts;
+
+    if (export_run(f->store, f->medium, false, &counts, &f->error) != 0 &&
+        strstr(f->error.text, words) != NULL)
         return 0;
-    fprintf(stderr, "%llu written, %u there, %u in all: %s\n", (unsigned long long)counts.written,
-            filed_count(&f, "server"), filed_count(&f, "."), f.error.text);
+    fprintf(stderr, "%llu written: %s\n", (unsigned long long)counts.written, f->error.text);
+    return 1;
+}
+
+static int export_to_crowd(const char *folder)
+{
+    struct filed f = small_medium(folder, CROWD_MEDIUM_BYTES);
+    char path[128];
+    int result;
+
+    for (unsigned i = 0; i <= INVENTORY_FILES; i++) {
+        (void)snprintf(path, sizeof path, "server/t1-" STORES_EPOCH "-1-%016x.p7m", i);
+        filed_put(&f, path, "", 0);
+    }
+    result = export_says(&f, "has more than 100000 batch files; use another one");
+    for (unsigned i = 0; i < INVENTORY_FOLDERS; i++) {
+        (void)snprintf(path, sizeof path, "t1 (%u)/theirs", i);
+        filed_put(&f, path, "", 0);
+    }
+    return result | export_says(&f, "has more than 10000 folders of stations; use another one");
+}
+
+/* Proves: a medium with more files or folders than an export remembers is told so. */
+static void crowds(void **state)
+{
+    struct filed *f = *state;
+    struct label label;
+
+    if (RUNNING_ON_VALGRIND) /* a minute; the sanitizers watch it too */
+        skip();
+    filed_hold(f, f->deployment->tablet, f->deployment->server, 1, &label);
+    in_child(f, export_to_crowd);
+}
+
+static int export_to_small(const char *folder)
+{
+    struct filed f = small_medium(folder, SMALL_MEDIUM_BYTES);
+    int result = export_says(&f, "make room on it, or go on with another medium");
+    unsigned there = filed_count(&f, "server");
+
+    if (result == 0 && f.error.kind == ERROR_FULL && there > 0 && filed_count(&f, ".") == there + 1)
+        return 0;
+    fprintf(stderr, "%u there, %u files in all\n", there, filed_count(&f, "."));
     return 1;
 }
 
@@ -335,15 +398,10 @@ static void full(void **state)
 {
     struct filed *f = *state;
     struct label label;
-    int status;
 
     for (uint64_t i = 0; i < SMALL_MEDIUM_BYTES / 2048; i++)
         filed_hold(f, f->deployment->tablet, f->deployment->server, i + 1, &label);
-    of_parent = f;
-    status = folder_in_child(export_to_small, f->medium);
-    if (status == SKIPPED)
-        skip();
-    assert_int_equal(status, 0);
+    in_child(f, export_to_small);
 }
 
 static void no_folder(void **state)
@@ -368,6 +426,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(device_names, filed_set_up, filed_tear_down),
         cmocka_unit_test_setup_teardown(full_folders, filed_set_up, filed_tear_down),
         cmocka_unit_test_setup_teardown(same_beginning, filed_set_up, filed_tear_down),
+        cmocka_unit_test_setup_teardown(crowds, filed_set_up, filed_tear_down),
         cmocka_unit_test_setup_teardown(full, filed_set_up, filed_tear_down),
         cmocka_unit_test_setup_teardown(no_folder, filed_set_up, filed_tear_down),
     };
