@@ -11,17 +11,16 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "store/file_name.h"
+#include "store/medium_device.h"
 #include "store/medium_error.h"
 
 #define GROUP_FILES 256u
 #define GROUP_BYTES (32u << 20)
 #define GROUP_FOLDERS 16u
 #define TEMPORARY_BYTES 17 /* ".boda-XXXXXX.tmp" with its zero */
-#define DEVICE_BYTES 64
 #define LETTERS "abcdefghijklmnopqrstuvwxyz234567"
 #define TRIES 100 /* to find a name that is free */
 #define OPEN_FOLDER (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -35,7 +34,7 @@ struct waiting {
 struct medium {
     char path[PATH_MAX];
     int fd;
-    char device[DEVICE_BYTES]; /* the file that says its size; "": there is none */
+    struct medium_device device;
     struct {
         char name[FILE_NAME_FOLDER_BYTES]; /* "": the top */
         int fd;
@@ -51,40 +50,9 @@ struct medium {
     uint64_t written, written_bytes;
 };
 
-/* Whether the block device that DEVICE speaks of is there.  One that is pulled has no size from then on. */
-static bool has_size(const char *device)
-{
-    char text[32] = "0";
-    int fd = open(device, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return false;
-    (void)!read(fd, text, sizeof text - 1);
-    (void)close(fd);
-    return strtoull(text, NULL, 10) > 0;
-}
-
-static void find_device(struct medium *medium)
-{
-    struct stat status;
-
-    if (fstat(medium->fd, &status) != 0)
-        return;
-    (void)snprintf(medium->device, sizeof medium->device, "/sys/dev/block/%u:%u/size",
-                   major(status.st_dev), minor(status.st_dev));
-    if (!has_size(medium->device))
-        medium->device[0] = '\0';
-}
-
-static bool is_pulled(const struct medium *medium)
-{
-    return medium->device[0] != '\0' && !has_size(medium->device);
-}
-
-/* A medium that was pulled says anything, also that it is full. */
 static int fail(const struct medium *medium, int errnum, const char *what, struct error *error)
 {
-    if (is_pulled(medium))
+    if (medium_device_is_gone(&medium->device))
         errnum = ENODEV;
     (void)medium_error(medium->path, medium->fd, errnum, what, error);
     return -1;
@@ -108,7 +76,7 @@ struct medium *medium_open(const char *path, struct error *error)
         free(medium);
         return NULL;
     }
-    find_device(medium);
+    medium_device_find(medium->fd, &medium->device);
     return medium;
 }
 
@@ -142,13 +110,13 @@ void medium_close(struct medium *medium)
 
 /* Bring all that was written to the medium itself.  One syncfs is as good as an fsync of each file (Linux 5.8 tells its
  * errors), and much faster on FAT; but there it leaves the medium's own cache alone, which an fsync empties.  Fsyncs of
- * folders would not do: FAT renames a file of no bytes, and notes those when the file itself is written back.  Of a medium
- * that was pulled Linux writes nothing more, and both may say that all is well. */
+ * folders would not do: FAT renames a file of no bytes, and notes those when the file itself is written back.  Of one that
+ * was pulled both may say that all is well. */
 static int settle(const struct medium *medium)
 {
     if (syncfs(medium->fd) != 0 || fsync(medium->fd) != 0)
         return -1;
-    if (!is_pulled(medium))
+    if (!medium_device_is_gone(&medium->device))
         return 0;
     errno = ENODEV;
     return -1;
