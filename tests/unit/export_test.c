@@ -366,7 +366,9 @@ static int export_to_crowd(const char *folder)
         (void)snprintf(path, sizeof path, "t1 (%u)/theirs", i);
         filed_put(&f, path, "", 0);
     }
-    return result | export_says(&f, "has more than 10000 folders of stations; use another one");
+    result |= export_says(&f, "has more than 10000 folders of stations; use another one");
+    store_close(f.store);
+    return result;
 }
 
 /* Proves: a medium with more files or folders than an export remembers is told so. */
@@ -387,6 +389,7 @@ static int export_to_small(const char *folder)
     int result = export_says(&f, "make room on it, or go on with another medium");
     unsigned there = filed_count(&f, "server");
 
+    store_close(f.store);
     if (result == 0 && f.error.kind == ERROR_FULL && there > 0 && filed_count(&f, ".") == there + 1)
         return 0;
     fprintf(stderr, "%u there, %u files in all\n", there, filed_count(&f, "."));
