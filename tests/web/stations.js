@@ -58,10 +58,14 @@ class Station {
     // Waits until what the store holds fits the predicate; progress is given each status.
     async waitStatus(what, predicate, { timeout_ms = 60000, programs = [], progress } = {}) {
         return waitFor(`${this.name}: ${what}`, async () => {
-            if (!fs.existsSync(path.join(this.store, 'boda.db'))) {
+            const status = await this.status().catch((e) => {
+                if (!/there is no store/.test(e.message)) {
+                    throw e;
+                }
+            });
+            if (!status) {
                 return false;           // the program has only just started
             }
-            const status = await this.status();
             if (progress) {
                 progress(status.batches);
             }
