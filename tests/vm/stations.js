@@ -96,11 +96,8 @@ class UsbDock extends Dock {
     // The courier is plugged in; all else happens by itself.
     async runOnce(timeout_ms) {
         await waitFor(`${this.name}: all is at the server, and the courier knows`, async () => {
-            if (!fs.existsSync(path.join(this.store, 'boda.db'))) {
-                return false;
-            }
-            const here = await this.status(), there = await this.courier.status();
-            return here.batches.partial === 0 && here.batches.applied > 0 &&
+            const here = await this.statusIfMade(), there = await this.courier.status();
+            return here && here.batches.partial === 0 && here.batches.applied > 0 &&
                 [...here.streams, ...there.streams].every((s) => s.to !== 'server' || s.waiting === 0);
         }, START_MS + timeout_ms).catch(async (e) => {
             throw new Error(`${e.message}\n${await journal('boda-*')}`);

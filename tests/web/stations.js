@@ -55,14 +55,19 @@ class Station {
         return JSON.parse((await this.world.boda(['status', '--json', '--store', this.store])).join('\n'));
     }
 
+    // undefined while there is no store yet.
+    async statusIfMade() {
+        return this.status().catch((e) => {
+            if (!/there is no store/.test(e.message)) {
+                throw e;
+            }
+        });
+    }
+
     // Waits until what the store holds fits the predicate; progress is given each status.
     async waitStatus(what, predicate, { timeout_ms = 60000, programs = [], progress } = {}) {
         return waitFor(`${this.name}: ${what}`, async () => {
-            const status = await this.status().catch((e) => {
-                if (!/there is no store/.test(e.message)) {
-                    throw e;
-                }
-            });
+            const status = await this.statusIfMade();
             if (!status) {
                 return false;           // the program has only just started
             }
