@@ -21,8 +21,8 @@ struct export_counts {
 /* The store's revocation list as a file: 1 with NAME (of TRUST_LIST_NAME_BYTES) and DER, 0 it has none, -1. */
 int export_list(struct store *store, char *name, struct buffer *der, struct error *error);
 
-/* Write what export_next gives, and what the folder PATH does not have, to PATH/TO/NAME; the revocation
- * list and README.TXT too.  An unnumbered batch takes the place of older ones of the same source, epoch and destination.  Nothing but files
+/* Write what export_next gives, and what the folder PATH does not have, to PATH/TO/NAME, or another folder of TO when that
+ * is full; the revocation list and README.TXT too.  An unnumbered batch takes the place of older ones of the same source, epoch and destination.  Nothing but files
  * that Boda named is replaced or removed.  Memory is bounded, whatever the store and the folder have.  ERROR_TEMPORARY:
  * another export writes there.  On failure (the medium is full, read only, or gone) what COUNTS says is whole and
  * durable there, and the next export goes on. */

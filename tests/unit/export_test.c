@@ -234,10 +234,9 @@ static void device_names(void **state)
 /* Is it at its place in this folder? */
 static bool is_in(const struct filed *f, const struct label *label, const char *folder)
 {
-    char *name = filed_name(label), *path = folder_path(folder, strchr(name, '/') + 1);
+    char *path = filed_name_in(label, folder);
     bool there = filed_has(f, path, NULL, 0);
 
-    free(name);
     free(path);
     return there;
 }
@@ -260,7 +259,7 @@ static void full_folders(void **state)
     struct filed *f = *state;
     const struct deployment *d = f->deployment;
     struct label up[4], receipts[2];
-    char *name, path[200];
+    char *path;
 
     fill(f, "server", FOLDER_FILES - 1);
     fill(f, "server (2)", FOLDER_FILES - 1);
@@ -273,8 +272,7 @@ static void full_folders(void **state)
     assert_true(is_in(f, &up[2], "server (3)"));
     assert_true(is_in(f, &receipts[0], "t1"));
 
-    name = filed_name(&up[1]);
-    (void)snprintf(path, sizeof path, "server (2)/%s", strchr(name, '/') + 1);
+    path = filed_name_in(&up[1], "server (2)");
     filed_put(f, path, "cut", 3);
     fill(f, "t1", FOLDER_FILES);
     filed_hold(f, d->tablet, d->server, 4, &up[3]);
@@ -288,7 +286,7 @@ static void full_folders(void **state)
     assert_false(is_in(f, &receipts[0], "t1"));
     assert_int_equal(filed_count(f, "server"), FOLDER_FILES);
     assert_int_equal(filed_count(f, "server (2)"), FOLDER_FILES);
-    free(name);
+    free(path);
 }
 
 /* Proves: a batch that another one's id begins like is written, whatever folder that one is in. */
@@ -296,19 +294,18 @@ static void same_beginning(void **state)
 {
     struct filed *f = *state;
     struct label label, other;
-    char *name, path[200];
+    char *path;
 
     filed_hold(f, f->deployment->tablet, f->deployment->server, 1, &label);
     other = label;
     other.seq = 7;
-    name = filed_name(&other);
-    (void)snprintf(path, sizeof path, "server (2)/%s", strchr(name, '/') + 1);
+    path = filed_name_in(&other, "server (2)");
     filed_put(f, path, "theirs", 6);
     assert_int_equal(export(f, false).written, 1);
     assert_int_equal(export(f, false).written, 0);
     assert_true(filed_has(f, path, "theirs", 6));
     assert_true(is_in(f, &label, "server (2)"));
-    free(name);
+    free(path);
 }
 
 /* ---- media that only a child sees ------------------------------------------------------------------- */

@@ -111,9 +111,16 @@ void filed_put(const struct filed *f, const char *path, const void *bytes, size_
 
 char *filed_name(const struct label *label)
 {
-    char folder[FILE_NAME_FOLDER_BYTES], name[FILE_NAME_BYTES];
+    char folder[FILE_NAME_FOLDER_BYTES];
 
     file_name_folder(label->to, 1, folder);
+    return filed_name_in(label, folder);
+}
+
+char *filed_name_in(const struct label *label, const char *folder)
+{
+    char name[FILE_NAME_BYTES];
+
     file_name_make(label, name);
     return folder_path(folder, name);
 }

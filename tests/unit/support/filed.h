@@ -37,8 +37,9 @@ void filed_give_list(struct filed *f, struct buffer *der);
 /* The file PATH of the medium, as whoever else would write it; the folders in it are made. */
 void filed_put(const struct filed *f, const char *path, const void *bytes, size_t size);
 
-/* "TO/NAME" of a batch, as it is exported; free it. */
+/* "TO/NAME" of a batch, as it is exported, and "FOLDER/NAME"; free it. */
 char *filed_name(const struct label *label);
+char *filed_name_in(const struct label *label, const char *folder);
 
 /* Whether PATH is there with these bytes; BYTES NULL: at all. */
 bool filed_has(const struct filed *f, const char *path, const void *bytes, size_t size);
