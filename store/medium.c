@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "store/file_name.h"
-#include "store/medium_device.h"
 #include "store/medium_error.h"
 
 #define GROUP_FILES 256u
@@ -34,7 +33,6 @@ struct waiting {
 struct medium {
     char path[PATH_MAX];
     int fd;
-    struct medium_device device;
     struct {
         char name[FILE_NAME_FOLDER_BYTES]; /* "": the top */
         int fd;
@@ -52,8 +50,6 @@ struct medium {
 
 static int fail(const struct medium *medium, int errnum, const char *what, struct error *error)
 {
-    if (medium_device_is_gone(&medium->device))
-        errnum = ENODEV;
     (void)medium_error(medium->path, medium->fd, errnum, what, error);
     return -1;
 }
@@ -76,7 +72,6 @@ struct medium *medium_open(const char *path, struct error *error)
         free(medium);
         return NULL;
     }
-    medium_device_find(medium->fd, &medium->device);
     return medium;
 }
 
@@ -110,16 +105,12 @@ void medium_close(struct medium *medium)
 
 /* Bring all that was written to the medium itself.  One syncfs is as good as an fsync of each file (Linux 5.8 tells its
  * errors), and much faster on FAT; but there it leaves the medium's own cache alone, which an fsync empties.  Fsyncs of
- * folders would not do: FAT renames a file of no bytes, and notes those when the file itself is written back.  Of one that
- * was pulled both may say that all is well. */
+ * folders would not do: FAT renames a file of no bytes, and notes those when the file itself is written back.  Both need
+ * a descriptor that is as old as what they are to tell of: one that was opened after a stick was pulled hears that all
+ * is well. */
 static int settle(const struct medium *medium)
 {
-    if (syncfs(medium->fd) != 0 || fsync(medium->fd) != 0)
-        return -1;
-    if (!medium_device_is_gone(&medium->device))
-        return 0;
-    errno = ENODEV;
-    return -1;
+    return syncfs(medium->fd) != 0 || fsync(medium->fd) != 0 ? -1 : 0;
 }
 
 static int draw_name(const struct medium *medium, char name[TEMPORARY_BYTES], struct error *error)

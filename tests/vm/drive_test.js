@@ -156,7 +156,7 @@ async function dropAll(board, files) {
 async function cut(board, files, random) {
     const before = await board.held(), from = board.said, most = Math.floor(random() * files.length * 0.8);
     const disk = await board.plugged();
-    const copy = new Program('copy', 'python3', ['-c', COPY, path.join(board.folder, 'TO-COURIER'), disk.size, ...files]);
+    const copy = new Program('copy', 'python3', ['-c', COPY, path.join(board.folder, 'TO-COURIER'), ...files]);
     await waitFor('files are copied', () => copy.lines.length >= most, WAIT_MS, [copy, board.program]);
     await sleep(random() * 300);
     unplug();

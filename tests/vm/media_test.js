@@ -34,6 +34,9 @@ const LOG_BYTES = 256 << 20;
 const SECTOR = 512;
 const WAIT_MS = 60000;
 
+// What an export says of a device that the kernel takes away, perhaps before it has begun; and of one that fails.
+const PULLED = { removed: /was it pulled\?|opened as a folder: No such/, pulled: /was it pulled\?|locked by a switch/ };
+
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 
 const FILE_SYSTEMS = {
@@ -88,6 +91,12 @@ function cut(base, writes, count, drop, hasFlushes = true) {
 }
 
 // ---- devices and mounts --------------------------------------------------------------------------------------------------------
+
+// The disk of scsi_debug, which keeps what is on it while it is away.
+function scsiDisk() {
+    return waitFor('a disk', () => fs.readdirSync('/sys/block').find((name) =>
+        /scsi_debug/.test(attribute(name, 'device/model')) && fs.existsSync(`/dev/${name}`)), WAIT_MS);
+}
 
 class Medium {
     constructor(dir, kind) {
@@ -152,21 +161,15 @@ class Medium {
         return writes;
     }
 
-    // As pulled, but the kernel takes the device away, as it does with a stick: then it has no size any more.
+    // As pulled, but the kernel takes the device away, as it does with a stick.
     async removed(body) {
-        const disk = () => fs.readdirSync('/sys/block').find((name) => /scsi_debug/.test(attribute(name, 'device/model')));
-        const wait = () => waitFor('a disk', () => disk() && fs.existsSync(`/dev/${disk()}`), WAIT_MS);
-        const host = fs.readlinkSync(`/sys/block/${await wait() && disk()}`).match(/\/(host\d+)\//)[1];
-        const node = `/dev/${disk()}`;
-        fs.writeFileSync(node, fs.readFileSync(this.image));
-        this.mount(node);
-        await body(() => fs.writeFileSync(`/sys/block/${disk()}/device/delete`, '1'));
+        const disk = await scsiDisk(), host = fs.readlinkSync(`/sys/block/${disk}`).match(/\/(host\d+)\//)[1];
+        fs.writeFileSync(`/dev/${disk}`, fs.readFileSync(this.image));
+        this.mount(`/dev/${disk}`);
+        await body(() => fs.writeFileSync(`/sys/block/${disk}/device/delete`, '1'));
         this.unmount();
-        if (!disk()) {
-            fs.writeFileSync(`/sys/class/scsi_host/${host}/scan`, '- - -');
-            await wait();
-        }
-        fs.writeFileSync(this.image, fs.readFileSync(`/dev/${disk()}`));
+        fs.writeFileSync(`/sys/class/scsi_host/${host}/scan`, '- - -');
+        fs.writeFileSync(this.image, fs.readFileSync(`/dev/${await scsiDisk()}`));
     }
 
     // body(pull) with a device that pull() makes fail.
@@ -304,27 +307,52 @@ class Campaign {
         const length_ms = Date.now() - begin_ms;
         for (let i = 0; i < pulls; i++) {
             medium.write(medium.base);
-            const after_ms = this.random() * length_ms, isRemoved = i % 2 === 0;
+            const after_ms = this.random() * length_ms, way = i % 2 === 0 ? 'removed' : 'pulled';
             let promised;
-            await medium[isRemoved ? 'removed' : 'pulled'](async (pull) => {
+            await medium[way](async (pull) => {
                 const program = start(this.tablet, 'export', medium.boda);
                 await sleep(after_ms);
                 pull();
                 const lines = await program.wait(120000, [0, 1]);
                 promised = Number(/^exported (\d+) batch/m.exec(lines.join('\n'))?.[1] || 0);
                 const error = lines.find((text) => /^error: /.test(text)) || '';
-                console.log(`${medium.kind}: ${isRemoved ? 'taken away' : 'pulled'} after ${Math.round(after_ms)} ms: ${promised} written; ${error}`);
-                assert.match(error, promised === BATCHES ? /^$/ : isRemoved ? /was it pulled\?|opened as a folder: No such/ : /was it pulled\?|locked by a switch/);
+                console.log(`${medium.kind}: ${way} after ${Math.round(after_ms)} ms: ${promised} written; ${error}`);
+                assert.match(error, promised === BATCHES ? /^$/ : PULLED[way]);
             });
             await this.goOn(medium, promised);
             this.pulls++;
         }
     }
 
+    // Taken away amid the files, when nothing waits to be written, the failure of which would tell: of a root that it cannot read
+    // Linux says that it is full.
+    async removedAmid(medium) {
+        await medium.removed(async (pull) => {
+            const program = start(this.tablet, 'export', medium.folder), made = new Set();
+            const watcher = fs.watch(medium.folder, (event, name) => {
+                if (/^\.boda-/.test(name) && made.add(name).size === 5) { // beyond README.TXT
+                    program.child.kill('SIGSTOP');
+                }
+            });
+            await waitFor('temporary files', () => made.size >= 5, WAIT_MS, [program]);
+            watcher.close();
+            sh('sync', '-f', medium.folder);
+            pull();
+            program.child.kill('SIGCONT');
+            const said = (await program.wait(120000, [1])).join('\n');
+            console.log(`a small FAT: taken away amid the files: ${said}`);
+            assert.match(said, /was it pulled\?/);
+            assert.doesNotMatch(said, /^exported/m);
+        });
+    }
+
     // A FAT whose root has fewer names than a group has files; then one with little room, which takes what it can.
     async smallMedium() {
         const medium = new Medium(this.dir, 'fat12'), filler = path.join(medium.folder, 'filler');
         const sizes = () => batchFiles(medium.folder).map((name) => fs.statSync(path.join(medium.folder, name)).size);
+        medium.make();
+        medium.unmount();
+        await this.removedAmid(medium);
         medium.make();
         await command(this.tablet, 'export', medium.folder);
         assert.strictEqual(batchFiles(medium.folder).length, BATCHES);
