@@ -2,14 +2,45 @@
 #include "store/medium_error.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define DEVICES "/sys/dev/block"
+
+/* The block device under FD has gone: it has no size any more. */
+static bool is_pulled(int fd)
+{
+    char path[sizeof DEVICES + 32], size[32] = "0";
+    struct stat status;
+    int file;
+
+    if (fstat(fd, &status) != 0 || major(status.st_dev) == 0)
+        return false;
+    (void)snprintf(path, sizeof path, DEVICES "/%u:%u/size", major(status.st_dev),
+                   minor(status.st_dev));
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return access(DEVICES, F_OK) == 0;
+    (void)!read(file, size, sizeof size - 1);
+    (void)close(file);
+    return strtoull(size, NULL, 10) == 0;
+}
 
 int medium_error(const char *path, int fd, int errnum, const char *what, struct error *error)
 {
     const char *advice = "";
     struct statvfs room;
 
+    /* Of one that was pulled Linux says anything: that it is full, or that there is no such file. */
+    if (is_pulled(fd))
+        errnum = ENODEV;
     switch (errnum) {
     case ENOSPC:
     case EDQUOT:
